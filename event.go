@@ -1,0 +1,269 @@
+package pedigree
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// EventType names what happened. The types are a public, versioned contract: a
+// type may gain payload fields; a change of meaning is a new type.
+type EventType string
+
+// The event types, with their payload fields.
+const (
+	LogCreated        EventType = "log.created"        // origin, key
+	KeyRotated        EventType = "log.key_rotated"    // key, checkpoint
+	ProjectCreated    EventType = "project.created"    // name, description
+	ModelCreated      EventType = "model.created"      // project, name, tags and those of model.edited
+	ModelEdited       EventType = "model.edited"       // owner, purpose, permitted_use, restrictions, tier, state, description
+	ModelRenamed      EventType = "model.renamed"      // project, from, to
+	ModelDeleted      EventType = "model.deleted"      // project, name, reason
+	ModelTagged       EventType = "model.tagged"       // key, value
+	ModelUntagged     EventType = "model.untagged"     // key
+	VersionRegistered EventType = "version.registered" // the fields of Record, tags, description
+	VersionAmended    EventType = "version.amended"    // the fields of Record that are replaced, reason
+	VersionEdited     EventType = "version.edited"     // description
+	VersionTagged     EventType = "version.tagged"     // key, value
+	VersionUntagged   EventType = "version.untagged"   // key
+	VersionArchived   EventType = "version.archived"   // reason
+	VersionRestored   EventType = "version.restored"   // reason
+	VersionDeleted    EventType = "version.deleted"    // reason
+	AliasMoved        EventType = "alias.moved"        // alias, version, note
+	AliasRemoved      EventType = "alias.removed"      // alias, note
+	PayloadRedacted   EventType = "payload.redacted"   // event, fields, reason
+)
+
+// EventTypes lists every type, in the order above.
+var EventTypes = []EventType{
+	LogCreated, KeyRotated, ProjectCreated, ModelCreated, ModelEdited, ModelRenamed, ModelDeleted, ModelTagged, ModelUntagged,
+	VersionRegistered, VersionAmended, VersionEdited, VersionTagged, VersionUntagged, VersionArchived, VersionRestored,
+	VersionDeleted, AliasMoved, AliasRemoved, PayloadRedacted,
+}
+
+// structural are the payload fields that hold the registry's structure together:
+// names, numbers, keys and digests. They can't be erased.
+var structural = map[EventType][]string{
+	LogCreated:        {"origin", "key"},
+	KeyRotated:        {"key", "checkpoint"},
+	ProjectCreated:    {"name"},
+	ModelCreated:      {"project", "name", "state"},
+	ModelEdited:       {"state"},
+	ModelRenamed:      {"project", "from", "to"},
+	ModelDeleted:      {"project", "name"},
+	ModelTagged:       {"key"},
+	ModelUntagged:     {"key"},
+	VersionRegistered: {"artifact"},
+	VersionAmended:    {"artifact"},
+	VersionTagged:     {"key"},
+	VersionUntagged:   {"key"},
+	AliasMoved:        {"alias", "version"},
+	AliasRemoved:      {"alias"},
+	PayloadRedacted:   {"event", "fields"},
+}
+
+// NextVersion stands for "/N" in the subject and the references of a [Draft],
+// where N is the number that the append gives to the version.
+const NextVersion = "/next"
+
+// Payload holds the fields of an event before they are written; each value is
+// marshalled by itself.
+type Payload map[string]any
+
+func (p Payload) with(key, value string) Payload {
+	if value != "" {
+		p[key] = value
+	}
+	return p
+}
+
+// Draft is an event that was decided and not yet appended: seq, time, actor and
+// version numbers come with the append.
+type Draft struct {
+	Type EventType
+	// Subject and Refs are opaque ids; they may end in [NextVersion], and a payload
+	// field "version" of 0 is then the same number.
+	Subject string
+	Refs    []string
+	Payload Payload
+}
+
+// Field is one field of an event's payload as the log keeps it.
+type Field struct {
+	Name string `json:"name"`
+	// Value is the exact JSON text that the commitment covers; nil once erased.
+	Value json.RawMessage `json:"value,omitempty"`
+	// Salt is 32 random bytes; nil once erased.
+	Salt []byte `json:"salt,omitempty"`
+	// Commitment is SHA-256(salt ‖ name ‖ 0x00 ‖ value); it is stored in place of the
+	// value once that is erased.
+	Commitment []byte `json:"commitment,omitempty"`
+}
+
+// Erased says that the value is gone.
+func (f *Field) Erased() bool { return f.Value == nil }
+
+// Event is one entry of the log: the parsed envelope, and beside it the payload.
+// The envelope is what the log's tree commits to; Text is its exact text.
+type Event struct {
+	V       int       `json:"v"`
+	Seq     int64     `json:"seq"`
+	Time    time.Time `json:"time"`
+	Type    EventType `json:"type"`
+	Actor   string    `json:"actor"`
+	Subject string    `json:"subject"`
+	Refs    []string  `json:"refs,omitempty"`
+	// RequestID is the server's id of the request that caused it.
+	RequestID     string `json:"request_id,omitempty"`
+	PayloadDigest Digest `json:"payload_digest"`
+
+	// Text is the exact envelope, as it was hashed. It is not part of itself.
+	Text string `json:"-"`
+	// Fields are the payload, sorted by name.
+	Fields []Field `json:"-"`
+}
+
+// Envelope returns the JSON text of e's envelope. It is made once, at the append.
+func (e *Event) Envelope() string { return string(marshal(e)) }
+
+// ParseEnvelope reads the text of an envelope. It returns [CodeCorrupt] for any
+// other text and for a version of the format that this program does not know.
+func ParseEnvelope(text string) (Event, error) {
+	var e Event
+	dec := json.NewDecoder(bytes.NewReader([]byte(text)))
+	if err := dec.Decode(&e); err != nil {
+		return Event{}, Errorf(CodeCorrupt, "envelope is not valid JSON: %w", err)
+	}
+	if e.V != 1 {
+		return Event{}, Errorf(CodeCorrupt, "envelope of event %d has version %d; this program knows version 1", e.Seq, e.V)
+	}
+	e.Text = text
+	return e, nil
+}
+
+// Field returns the payload field with that name, or nil.
+func (e *Event) Field(name string) *Field {
+	for i := range e.Fields {
+		if e.Fields[i].Name == name {
+			return &e.Fields[i]
+		}
+	}
+	return nil
+}
+
+// Decode reads a payload field into v. It reports false, and leaves v, where the
+// field is absent or erased. It returns [CodeCorrupt] where the text does not fit.
+func (e *Event) Decode(name string, v any) (bool, error) {
+	f := e.Field(name)
+	if f == nil || f.Erased() {
+		return false, nil
+	}
+	if err := json.Unmarshal(f.Value, v); err != nil {
+		return false, Errorf(CodeCorrupt, "event %d: field %s: %w", e.Seq, name, err)
+	}
+	return true, nil
+}
+
+// Text returns a payload field that is a string, "" where absent or erased.
+func (e *Event) String(name string) string {
+	var s string
+	_, _ = e.Decode(name, &s)
+	return s
+}
+
+// Material says whether an amendment of this record field changes what was
+// approved: it then makes an approval stale and enters the record digest.
+func Material(field string) bool {
+	switch field {
+	case "artifact", "code", "runtime", "data", "params", "metrics", "parents", "signature", "evidence":
+		return true
+	}
+	return false
+}
+
+// Erasable says whether a payload field of a type may be erased; fields that hold
+// the registry's structure (names, numbers, keys, digests) may not.
+func Erasable(t EventType, field string) bool { return !slices.Contains(structural[t], field) }
+
+// Touches returns the concurrency subjects that e moves. A decision that rested on
+// one of them is refused once it moved; what is absent has seq -1.
+func (e *Event) Touches() []string {
+	switch e.Type {
+	case ProjectCreated:
+		return []string{ProjectKey(ProjectName(e.String("name")))}
+	case ModelCreated:
+		return []string{NameKey(e.String("project"), Name(e.String("name")))}
+	case ModelRenamed:
+		project := e.String("project")
+		return []string{e.Subject, NameKey(project, Name(e.String("from"))), NameKey(project, Name(e.String("to")))}
+	case ModelDeleted:
+		return []string{e.Subject, NameKey(e.String("project"), Name(e.String("name")))}
+	case AliasMoved, AliasRemoved:
+		return []string{AliasKey(e.Subject, Alias(e.String("alias")))}
+	case ModelEdited, ModelTagged, ModelUntagged, VersionAmended, VersionEdited, VersionTagged, VersionUntagged,
+		VersionArchived, VersionRestored, VersionDeleted:
+		return []string{e.Subject}
+	case PayloadRedacted:
+		return []string{e.Subject}
+	default: // a registration moves nothing: any number of them may share a commit
+		return nil
+	}
+}
+
+// ProjectKey, NameKey and AliasKey are concurrency subjects that are not ids.
+func ProjectKey(name ProjectName) string { return "project:" + string(name) }
+
+// NameKey is the concurrency subject of a model name within a project.
+func NameKey(projectID string, name Name) string { return "name:" + projectID + "/" + string(name) }
+
+// AliasKey is the concurrency subject of an alias within a model.
+func AliasKey(modelID string, alias Alias) string { return "alias:" + modelID + "/" + string(alias) }
+
+// Redact decides the erasure of payload fields of e. It returns [CodeInvalid] for a
+// field that is not there, [CodeRefused] for one that can't be erased, and no event
+// where all are erased already.
+func (e *Event) Redact(fields []string, reason string) ([]Draft, error) {
+	if err := checkText("reason", reason, MaxText); err != nil {
+		return nil, err
+	}
+	if len(fields) == 0 {
+		return nil, Errorf(CodeInvalid, "name the fields of event %d to erase", e.Seq)
+	}
+	fields = slices.Clone(fields)
+	slices.Sort(fields)
+	fields = slices.Compact(fields)
+	var live []string
+	for _, name := range fields {
+		f := e.Field(name)
+		if f == nil {
+			var names []string
+			for _, f := range e.Fields {
+				names = append(names, f.Name)
+			}
+			return nil, Errorf(CodeInvalid, "event %d (%s) has no field %q; it has %v", e.Seq, e.Type, clip(name), names)
+		}
+		if !Erasable(e.Type, name) {
+			return nil, Errorf(CodeRefused, "field %s of %s holds the registry's structure and can't be erased", name, e.Type)
+		}
+		if !f.Erased() {
+			live = append(live, name)
+		}
+	}
+	if len(live) == 0 {
+		return nil, nil
+	}
+	return []Draft{{
+		Type: PayloadRedacted, Subject: e.Subject,
+		Payload: Payload{"event": e.Seq, "fields": live}.with("reason", reason),
+	}}, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
