@@ -3,6 +3,7 @@ package pedigree
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"path"
 	"sort"
 	"strings"
@@ -167,6 +168,7 @@ func CheckFiles(files []File) error {
 	}
 	spelling := map[string]string{} // folded path → the spelling seen first
 	kind := map[string]bool{}       // folded path → is a file
+	var total int64
 	for _, f := range files {
 		if err := CheckPath(f.Path); err != nil {
 			return err
@@ -176,6 +178,9 @@ func CheckFiles(files []File) error {
 		}
 		if f.Size < 0 {
 			return Errorf(CodeInvalid, "file %q: size %d is negative", f.Path, f.Size)
+		}
+		if total += f.Size; total < 0 {
+			return Errorf(CodeTooLarge, "the files together have more than %d bytes", int64(math.MaxInt64))
 		}
 		for p, isFile := f.Path, true; p != "."; p, isFile = path.Dir(p), false {
 			key := fold(p)
@@ -223,6 +228,9 @@ func CheckPath(p string) error {
 		}
 	}
 	for _, part := range strings.Split(p, "/") {
+		if len(part) > maxPathPart {
+			return bad("has a part of more than 255 bytes, which many file systems can't hold")
+		}
 		stem, _, _ := strings.Cut(strings.ToUpper(part), ".")
 		if strings.HasSuffix(part, ".") || strings.HasSuffix(part, " ") || windowsDevices[strings.TrimSpace(stem)] {
 			return bad("has a part that Windows can't hold: " + part)
@@ -231,8 +239,12 @@ func CheckPath(p string) error {
 	return nil
 }
 
+// maxPathPart is the longest name of one file or folder, in bytes.
+const maxPathPart = 255
+
 var windowsDevices = map[string]bool{
-	"CON": true, "PRN": true, "AUX": true, "NUL": true,
+	"CON": true, "PRN": true, "AUX": true, "NUL": true, "CONIN$": true, "CONOUT$": true,
+	"COM¹": true, "COM²": true, "COM³": true, "LPT¹": true, "LPT²": true, "LPT³": true,
 	"COM1": true, "COM2": true, "COM3": true, "COM4": true, "COM5": true, "COM6": true, "COM7": true, "COM8": true, "COM9": true,
 	"LPT1": true, "LPT2": true, "LPT3": true, "LPT4": true, "LPT5": true, "LPT6": true, "LPT7": true, "LPT8": true, "LPT9": true,
 }

@@ -1,7 +1,6 @@
 package pedigree
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"time"
@@ -62,6 +61,9 @@ var structural = map[EventType][]string{
 	AliasRemoved:      {"alias"},
 	PayloadRedacted:   {"event", "fields"},
 }
+
+// LogSubject is the subject of events about the log itself.
+const LogSubject = "log"
 
 // NextVersion stands for "/N" in the subject and the references of a [Draft],
 // where N is the number that the append gives to the version.
@@ -131,8 +133,7 @@ func (e *Event) Envelope() string { return string(marshal(e)) }
 // other text and for a version of the format that this program does not know.
 func ParseEnvelope(text string) (Event, error) {
 	var e Event
-	dec := json.NewDecoder(bytes.NewReader([]byte(text)))
-	if err := dec.Decode(&e); err != nil {
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		return Event{}, Errorf(CodeCorrupt, "envelope is not valid JSON: %w", err)
 	}
 	if e.V != 1 {
@@ -165,7 +166,7 @@ func (e *Event) Decode(name string, v any) (bool, error) {
 	return true, nil
 }
 
-// Text returns a payload field that is a string, "" where absent or erased.
+// String returns a payload field that is a string, "" where absent or erased.
 func (e *Event) String(name string) string {
 	var s string
 	_, _ = e.Decode(name, &s)
@@ -190,6 +191,8 @@ func Erasable(t EventType, field string) bool { return !slices.Contains(structur
 // one of them is refused once it moved; what is absent has seq -1.
 func (e *Event) Touches() []string {
 	switch e.Type {
+	case LogCreated, KeyRotated:
+		return []string{e.Subject}
 	case ProjectCreated:
 		return []string{ProjectKey(ProjectName(e.String("name")))}
 	case ModelCreated:

@@ -2,6 +2,7 @@ package pedigree
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -173,10 +174,9 @@ func (m *Model) Delete(project Project, reason string, force bool) ([]Draft, err
 		return nil, err
 	}
 	if len(m.Aliases) > 0 && !force {
-		for alias, n := range m.Aliases {
-			return nil, Errorf(CodeRefused, "model %s is in use: alias %s names version %d", m.Name, alias, n).
-				WithFix("remove its aliases first, or delete with --force")
-		}
+		alias := slices.Min(slices.Collect(maps.Keys(m.Aliases)))
+		return nil, Errorf(CodeRefused, "model %s is in use: alias %s names version %d", m.Name, alias, m.Aliases[alias]).
+			WithFix("remove its aliases first, or delete with --force")
 	}
 	return []Draft{{
 		Type: ModelDeleted, Subject: m.ID,

@@ -2,6 +2,7 @@ package pedigree
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,7 +17,7 @@ const (
 	MaxKey         = 250       // a tag, parameter or metric key
 	MaxTagValue    = 5000      // a tag's value
 	MaxParamValue  = 6000      // a parameter's value
-	MaxText        = 100 << 10 // a description, note or reason, bytes
+	MaxText        = 100 << 10 // a description, note or reason
 	MaxURI         = 2048      // a URI, bytes
 	MaxRecord      = 1 << 20   // a whole record as JSON, bytes
 	MaxEvidence    = 1 << 20   // one evidence file, bytes, when capture makes it
@@ -43,7 +44,7 @@ func ParseName(s string) (Name, error) {
 	if err := checkText("model name", s, MaxName); err != nil {
 		return "", err
 	}
-	if strings.ContainsAny(s, "\n\t") {
+	if strings.ContainsFunc(s, unicode.IsControl) {
 		return "", Errorf(CodeInvalid, "model name %q holds a control character", clip(s))
 	}
 	return Name(s), nil
@@ -151,56 +152,122 @@ var signatureParams = map[string]bool{
 	"sig": true, "se": true, "sp": true, "sv": true, "sr": true, "st": true, "skoid": true, "sktid": true, "ske": true, "sks": true, "skv": true, "skt": true,
 	"token": true, "access_token": true, "private_token": true, "api_key": true, "apikey": true, "key": true, "password": true, "secret": true, "auth": true,
 	"x-amz-algorithm": true, "x-amz-date": true, "x-amz-expires": true, "x-amz-signedheaders": true, "expires": true,
+	"refresh_token": true, "id_token": true, "job_token": true, "oauth_token": true, "hf_token": true, "client_secret": true, "secret_key": true, "passwd": true, "pwd": true,
 	"x-goog-algorithm": true, "x-goog-date": true, "x-goog-expires": true, "x-goog-signedheaders": true,
 }
 
 // ParseSafeURI checks s and strips what could be a credential from it: the user
-// info of the authority, signature parameters of the query. A text without a scheme
-// (a path, "git@host:repo") is kept, its user part "git" too. It returns
-// [CodeInvalid] for control characters and over [MaxURI] bytes.
+// info of every authority, also that of a URI inside it, and signature parameters
+// of query and fragment. What only looks like user info stays: the account "git" of
+// ssh, the container of Azure's abfss and wasbs, an image's name before "@sha256:".
+// A text without a scheme (a path, "git@host:repo") is kept too, unless it begins
+// with "user:password@host.name/". It returns [CodeInvalid] for control characters
+// and over [MaxURI] bytes.
 func ParseSafeURI(s string) (SafeURI, error) {
+	if len(s) > MaxURI {
+		return "", Errorf(CodeInvalid, "URI %q has %d bytes, the limit is %d", clip(s), len(s), MaxURI)
+	}
 	if err := checkText("URI", s, MaxURI); err != nil {
 		return "", err
 	}
 	if strings.ContainsAny(s, "\n\t\r") {
 		return "", Errorf(CodeInvalid, "URI %q holds a control character", clip(s))
 	}
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		return SafeURI(s), nil
+	s = stripUserInfo(s)
+	rest, fragment, hasFragment := strings.Cut(s, "#")
+	out, query, hasQuery := strings.Cut(rest, "?")
+	if query = stripSignature(query); hasQuery && query != "" {
+		out += "?" + query
 	}
-	end := strings.IndexAny(rest, "/?#")
-	if end < 0 {
-		end = len(rest)
+	if fragment = stripSignature(fragment); hasFragment && fragment != "" {
+		out += "#" + fragment
 	}
-	authority, rest := rest[:end], rest[end:]
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-		user := authority[:at]
-		authority = authority[at+1:]
-		if scheme == "ssh" && user == "git" { // the account that every client shares
-			authority = "git@" + authority
+	return SafeURI(out), nil
+}
+
+// bareCredentials matches what is in front of the host in a URI whose scheme was
+// left out: "ann:secret@github.com/org/repo".
+var bareCredentials = regexp.MustCompile(`^[^/@\s]+:[^/@\s]*@([^/@:\s]+\.[A-Za-z]+[/:])`)
+
+// stripUserInfo removes user and password wherever s has an authority: after "://",
+// and after "//" at its start.
+func stripUserInfo(s string) string {
+	for bareCredentials.MatchString(s) {
+		s = bareCredentials.ReplaceAllString(s, "$1")
+	}
+	done := 0 // s[:done] is clean
+	for {
+		i := strings.Index(s[done:], "//")
+		if i < 0 {
+			return s
+		}
+		i += done
+		done = i + len("//")
+		if i == 0 || s[i-1] == ':' {
+			s = s[:done] + stripAuthority(strings.ToLower(s[:max(0, i-1)]), s[done:])
 		}
 	}
-	rest, fragment, hasFragment := strings.Cut(rest, "#")
-	path, query, hasQuery := strings.Cut(rest, "?")
+}
+
+// stripAuthority removes the user info of the authority that s begins with; before
+// ends in the scheme.
+func stripAuthority(before, s string) string {
+	for {
+		end := strings.IndexAny(s, "/?#")
+		if end < 0 {
+			end = len(s)
+		}
+		authority := s[:end]
+		at := strings.LastIndexByte(authority, '@')
+		if at < 0 {
+			colon := strings.LastIndexByte(authority, ':')
+			if colon < 0 || strings.Trim(authority[colon+1:], "0123456789]") == "" {
+				return s
+			}
+			// No port: the colon parts a user from a password that holds "/", "?" or "#".
+			if at = strings.IndexByte(s, '@'); at < 0 {
+				return s
+			}
+			s = s[at+1:]
+			continue
+		}
+		user, host := authority[:at], authority[at+1:]
+		if strings.HasPrefix(host, digestPrefix) {
+			if at = strings.LastIndexByte(user, '@'); at < 0 {
+				return s
+			}
+			s = s[at+1:]
+			continue
+		}
+		if user == "git" && strings.HasSuffix(before, "ssh") {
+			return s
+		}
+		for _, scheme := range []string{"abfs", "abfss", "wasb", "wasbs"} {
+			if strings.HasSuffix(before, scheme) && !strings.ContainsAny(user, ":@") {
+				return s
+			}
+		}
+		s = s[at+1:]
+	}
+}
+
+// stripSignature removes signature parameters from a query or a fragment.
+func stripSignature(query string) string {
 	var kept []string
-	for _, pair := range strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' }) {
+	separator := func(r rune) bool { return r == '&' || r == ';' }
+	for _, pair := range strings.FieldsFunc(query, separator) {
 		key, _, _ := strings.Cut(pair, "=")
 		if k, err := url.QueryUnescape(key); err == nil {
 			key = k
 		}
-		if !signatureParams[strings.ToLower(key)] {
+		if !signatureParams[strings.ToLower(strings.TrimSpace(key))] {
 			kept = append(kept, pair)
 		}
 	}
-	out := scheme + "://" + authority + path
-	if hasQuery && len(kept) > 0 {
-		out += "?" + strings.Join(kept, "&")
+	if len(kept) == len(strings.FieldsFunc(query, separator)) {
+		return query // exactly as it was
 	}
-	if hasFragment {
-		out += "#" + fragment
-	}
-	return SafeURI(out), nil
+	return strings.Join(kept, "&")
 }
 
 // UnmarshalText implements [encoding.TextUnmarshaler] by [ParseSafeURI].

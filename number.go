@@ -41,13 +41,16 @@ func (f Float) MarshalJSON() ([]byte, error) {
 	}
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It takes numbers and what
-// [ParseFloat] takes.
+// UnmarshalJSON implements [json.Unmarshaler]. It takes numbers and strings that
+// [ParseFloat] takes, or returns [CodeInvalid].
 func (f *Float) UnmarshalJSON(b []byte) error {
 	if len(b) > 1 && b[0] == '"' {
 		v, err := ParseFloat(string(b[1 : len(b)-1]))
 		*f = v
 		return err
+	}
+	if string(b) == "null" { // what JavaScript makes of NaN; it must not become 0
+		return Errorf(CodeInvalid, `null is not a number; write "NaN"`)
 	}
 	return json.Unmarshal(b, (*float64)(f))
 }

@@ -70,21 +70,22 @@ func ParseAt(s string, now time.Time) (At, error) {
 	if s == "" || s == "now" {
 		return At{}, nil
 	}
-	if seq, err := strconv.ParseInt(s, 10, 64); err == nil && seq >= 0 {
+	if seq, err := strconv.ParseInt(s, 10, 64); err == nil && s[0] >= '0' {
 		return At{Seq: &seq}, nil
 	}
 	if age, ok := strings.CutPrefix(s, "-"); ok {
 		if days, isDays := strings.CutSuffix(age, "d"); isDays {
 			if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-				return At{Time: now.AddDate(0, 0, -int(n))}, nil
+				return At{Time: now.UTC().AddDate(0, 0, -int(n))}, nil
 			}
-		} else if d, err := time.ParseDuration(age); err == nil && d >= 0 {
-			return At{Time: now.Add(-d)}, nil
+		} else if d, err := time.ParseDuration(age); err == nil && age[0] != '-' && age[0] != '+' {
+			return At{Time: now.UTC().Add(-d)}, nil
 		}
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return At{Time: t.UTC()}, nil
+		t, err := time.Parse(layout, s)
+		if t = t.UTC(); err == nil && !t.IsZero() && t.Year() >= 1 && t.Year() <= 9999 { // what String can write
+			return At{Time: t}, nil
 		}
 	}
 	return At{}, Errorf(CodeInvalid, "%q is not a moment", clip(s)).

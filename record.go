@@ -270,12 +270,30 @@ func (r *Record) Normalize() error {
 	}
 	if r.Runtime != nil {
 		c.text("runtime.image", r.Runtime.Image, MaxURI)
+		if m := r.Runtime.Compute; m != nil {
+			c.texts("runtime.compute", MaxURI, m.OS, m.Arch, m.CPU, m.InstanceType)
+			c.texts("runtime.compute.gpus", MaxURI, m.GPUs...)
+		}
 		if e := r.Runtime.Environment; e != nil {
+			c.texts("runtime.environment", MaxURI, e.Manager, e.Python)
 			c.text("runtime.environment.file", e.File, MaxPath)
 			for _, p := range e.Packages {
 				c.text("runtime.environment.packages", p, MaxURI)
 			}
 			sort.Strings(e.Packages)
+		}
+	}
+	if r.Run != nil {
+		c.texts("run", MaxURI, r.Run.ID, r.Run.Name, r.Run.System, r.Run.User)
+		for _, u := range r.Run.Upstream {
+			c.texts("upstream run", MaxURI, u.ID, u.Name)
+		}
+	}
+	if s := r.Signature; s != nil {
+		for _, columns := range [][]Column{s.Inputs, s.Outputs, s.Params} {
+			for _, column := range columns {
+				c.texts("signature", MaxURI, column.Name, column.Type)
+			}
 		}
 	}
 	for _, d := range r.Data {
@@ -305,6 +323,7 @@ func (r *Record) Normalize() error {
 		seen[e.Name] = true
 		c.check(e.Digest != "" || e.URI != "", "evidence %q has neither bytes nor a URI", e.Name)
 		c.check(e.Kind != "", "evidence %q needs a kind", e.Name)
+		c.texts("evidence", MaxURI, e.Kind, e.MediaType)
 		c.text("evidence note", e.Note, MaxText)
 	}
 	c.text("owner", r.Owner, MaxName)
@@ -373,6 +392,11 @@ func (p *Parent) check(c *checker) {
 		_, err := ParseReference(p.Reference)
 		c.err(err)
 	}
+	if p.ModelID != "" {
+		_, _, ok := SplitVersionSubject(VersionSubject(p.ModelID, p.Version))
+		c.check(ok, "a parent of model %q has no version %d", clip(p.ModelID), p.Version)
+		c.text("parent model", p.ModelID, MaxKey)
+	}
 }
 
 // CheckTags checks keys and values of tags. It returns [CodeInvalid].
@@ -401,6 +425,12 @@ func (c *checker) check(ok bool, format string, args ...any) {
 }
 
 func (c *checker) text(what, s string, limit int) { c.err(checkText(what, s, limit)) }
+
+func (c *checker) texts(what string, limit int, texts ...string) {
+	for _, s := range texts {
+		c.text(what, s, limit)
+	}
+}
 
 func (c *checker) key(what, s string) {
 	_, err := ParseKey(what, s)
@@ -492,4 +522,49 @@ func (r *Record) Complete(approved bool) []Completeness {
 		out[i] = c
 	}
 	return out
+}
+
+// RecordPoints are the points of the minimum record that do not depend on an
+// approval: those of the deploy stage but one.
+const RecordPoints = 7
+
+// Points gathers, attribute by attribute, which points of the minimum record are
+// filled, as lists count them without reading whole records.
+type Points map[string]bool
+
+// Add notes the point that a fills, if any.
+func (p Points) Add(a Attribute) {
+	switch a.Key {
+	case "artifact.kind":
+		if a.Text != string(ArtifactNone) {
+			p["artifact"] = true
+		}
+	case "owner", "target", "rollback_note":
+		p[a.Key] = true
+	case "code.commit":
+		p["code"] = true
+	case "runtime.image", "runtime.environment":
+		p["runtime"] = true
+	case "data.role":
+		p["data"] = true
+	default:
+		if a.Field == "metrics" {
+			p["metrics"] = true
+		}
+	}
+}
+
+// Count is the number of points filled, of [RecordPoints]; code and runtime make one
+// point together.
+func (p Points) Count() int {
+	n := 0
+	for _, point := range []string{"artifact", "owner", "data", "metrics", "target", "rollback_note"} {
+		if p[point] {
+			n++
+		}
+	}
+	if p["code"] && p["runtime"] {
+		n++
+	}
+	return n
 }

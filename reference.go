@@ -15,7 +15,8 @@ import (
 //	models:/fraud@champion    MLflow's URI; pedigree://host/risk/fraud/7 likewise
 //
 // fraud:7 and fraud@7 are accepted and written fraud/7. A model name of digits
-// alone, or with "@", is put in double quotes: "7", risk/"a@b"/3.
+// alone, or with "@" or a double quote, is put in double quotes, and a double quote
+// inside them is doubled: "7", risk/"a@b"/3, "a""b"@production.
 type Reference struct {
 	// Project is where to look; "" leaves it to the caller's configuration.
 	Project ProjectName
@@ -28,6 +29,7 @@ type Reference struct {
 }
 
 // ParseReference reads s, or returns [CodeInvalid] and says which forms there are.
+// In a name that is put in double quotes, a double quote is doubled.
 func ParseReference(s string) (Reference, error) {
 	var ref Reference
 	bad := func(why string) (Reference, error) {
@@ -105,11 +107,16 @@ func cutSelector(s string, ref *Reference) (rest string, found bool, err error) 
 	return s, false, nil
 }
 
+// cutQuotes returns what stands between the quotes that s begins and ends with.
 func cutQuotes(s string) (string, bool) {
-	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' && !strings.Contains(s[1:len(s)-1], `"`) {
-		return s[1 : len(s)-1], true
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return "", false
 	}
-	return "", false
+	inner := s[1 : len(s)-1]
+	if strings.Contains(strings.ReplaceAll(inner, `""`, ""), `"`) {
+		return "", false
+	}
+	return strings.ReplaceAll(inner, `""`, `"`), true
 }
 
 // String returns the canonical form, which [ParseReference] reads back.
@@ -119,8 +126,8 @@ func (r Reference) String() string {
 		b.WriteString(string(r.Project) + "/")
 	}
 	name := string(r.Model)
-	if _, err := ParseVersionNumber(name); err == nil || strings.Contains(name, "@") {
-		name = `"` + name + `"`
+	if _, err := ParseVersionNumber(name); err == nil || strings.ContainsAny(name, `@"`) {
+		name = quote(name, '"')
 	}
 	b.WriteString(name)
 	switch {

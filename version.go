@@ -1,6 +1,7 @@
 package pedigree
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -58,14 +59,44 @@ type Registration struct {
 	CreateModel bool `json:"create_model,omitempty"`
 }
 
+// Registered is the answer to a [Registration].
+type Registered struct {
+	Version
+	// CreatedModel says that the registration made the model.
+	CreatedModel bool `json:"created_model,omitempty"`
+	// Similar is a model with nearly the same name, where the registration made one:
+	// perhaps that one was meant.
+	Similar Name `json:"similar,omitempty"`
+}
+
 // Amend is what a caller gives to amend a record. Scalars and structs replace;
 // lists and params merge by key (a metric by name, data set and split; a data
-// reference by role and URI; an output, parent or evidence by its name), unless
-// Replace names the field.
+// reference by role and URI; an output or evidence by its name; a parent by its
+// version, or reference and URI), unless Replace names the field.
 type Amend struct {
 	Record  Record   `json:"record"`
 	Replace []string `json:"replace,omitempty"`
 	Reason  string   `json:"reason,omitempty"`
+}
+
+// VersionEdit changes what is said of a version beside its record.
+type VersionEdit struct {
+	// Description, where not nil, is the new description.
+	Description *string `json:"description,omitempty"`
+	// Tags are set; the others stay.
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// FileCheck is the finding about one stored file, when the bytes of a version are read
+// again.
+type FileCheck struct {
+	// Path is the file's path; "(manifest)", "(config)" and "evidence/NAME" are not
+	// part of the artifact's folder.
+	Path   string `json:"path"`
+	Digest Digest `json:"digest"`
+	Size   int64  `json:"size"`
+	// Problem says what is wrong; "" for a file that is whole.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Summary is a version as lists show it.
@@ -239,9 +270,12 @@ func (r *Record) merge(change Record, replace []string) Record {
 	next.Params = params
 	next.Data = mergeList(r.Data, change.Data, whole("data"), func(d DataReference) string { return d.Role + "\x00" + string(d.URI) })
 	next.Metrics = mergeList(r.Metrics, change.Metrics, whole("metrics"), func(m Metric) string { return m.Name + "\x00" + m.Dataset + "\x00" + m.Split })
-	next.Outputs = mergeList(r.Outputs, change.Outputs, whole("outputs"), func(o Output) string { return o.Name + "\x00" + string(o.URI) })
+	next.Outputs = mergeList(r.Outputs, change.Outputs, whole("outputs"), func(o Output) string { return cmp.Or(o.Name, string(o.URI), string(o.Digest)) })
 	next.Parents = mergeList(r.Parents, change.Parents, whole("parents"), func(p Parent) string {
-		return p.ModelID + "\x00" + p.Version.String() + "\x00" + string(p.URI)
+		if p.ModelID != "" {
+			return VersionSubject(p.ModelID, p.Version)
+		}
+		return p.Reference + "\x00" + string(p.URI)
 	})
 	next.Evidence = mergeList(r.Evidence, change.Evidence, whole("evidence"), func(e Evidence) string { return e.Name })
 	return next
@@ -339,4 +373,59 @@ func (v *Version) Delete(reason string) ([]Draft, error) {
 		drafts = append(drafts, Draft{Type: AliasRemoved, Subject: v.ModelID, Refs: []string{v.Subject()}, Payload: Payload{"alias": a}})
 	}
 	return append(drafts, Draft{Type: VersionDeleted, Subject: v.Subject(), Payload: Payload{}.with("reason", reason)}), nil
+}
+
+// FoldRecord fills v's record, digest, amendments and erased fields from the events
+// that registered and amended it, oldest first. It returns [CodeCorrupt] for payloads
+// that don't fit.
+func FoldRecord(v *Version, events []Event) error {
+	v.Record = Record{}
+	current := map[string]json.RawMessage{}
+	erased := map[string]bool{}
+	digest := NewHasher()
+	for i := range events {
+		e := &events[i]
+		material := e.Type == VersionRegistered
+		amendment := Amendment{Seq: e.Seq, Time: e.Time, Actor: e.Actor, Fields: map[string]json.RawMessage{}}
+		for _, f := range e.Fields {
+			if f.Name == "reason" && e.Type == VersionAmended {
+				amendment.Reason = e.String("reason")
+				continue
+			}
+			if !slices.Contains(RecordFields, f.Name) {
+				continue
+			}
+			material = material || Material(f.Name)
+			amendment.Fields[f.Name] = f.Value
+			if f.Erased() {
+				amendment.Fields[f.Name] = json.RawMessage("null")
+			}
+			delete(current, f.Name)
+			if erased[f.Name] = f.Erased(); !f.Erased() && string(f.Value) != "null" {
+				current[f.Name] = f.Value
+			}
+		}
+		if material {
+			_, _ = digest.Write([]byte(e.PayloadDigest + "\n"))
+		}
+		switch e.Type {
+		case VersionRegistered:
+			v.CreatedAt, v.CreatedBy = e.Time, e.Actor
+		default:
+			v.Amendments = append(v.Amendments, amendment)
+		}
+	}
+	if err := json.Unmarshal(marshal(current), &v.Record); err != nil {
+		return Errorf(CodeCorrupt, "the record of %s can't be read: %w", v.Reference(), err)
+	}
+	if v.Record.Artifact.Kind == "" {
+		v.Record.Artifact.Kind = ArtifactNone
+	}
+	for _, name := range sortedKeys(erased) {
+		if erased[name] {
+			v.Erased = append(v.Erased, name)
+		}
+	}
+	v.RecordDigest = digest.Digest()
+	return nil
 }

@@ -1,0 +1,216 @@
+package registrar
+
+import (
+	"context"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/ledger"
+	"github.com/pedigree-ml/pedigree/internal/sqlstore"
+)
+
+// Keys are the public keys of the log, oldest first; the last signs today.
+func (r *Registrar) Keys(ctx context.Context, _ pedigree.Principal) (keys []pedigree.LogKey, err error) {
+	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		keys, err = logKeys(ctx, tx)
+		return err
+	})
+	return keys, err
+}
+
+func logKeys(ctx context.Context, tx *sqlstore.Tx) ([]pedigree.LogKey, error) {
+	entries, err := tx.Entries(ctx, pedigree.EventQuery{Subject: pedigree.LogSubject, Types: []pedigree.EventType{pedigree.LogCreated, pedigree.KeyRotated}, After: -1, Limit: pedigree.MaxLimit})
+	if err != nil {
+		return nil, err
+	}
+	var keys []pedigree.LogKey
+	for i := range entries {
+		e, err := entries[i].Event()
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, pedigree.LogKey{Key: e.String("key"), FromSeq: e.Seq, From: e.Time})
+	}
+	if len(keys) == 0 {
+		return nil, pedigree.Errorf(pedigree.CodeCorrupt, "the log does not begin with its key")
+	}
+	return keys, nil
+}
+
+// checkKey compares the signing key with the one that the log names.
+func (r *Registrar) checkKey(ctx context.Context) error {
+	keys, err := r.Keys(ctx, pedigree.System)
+	if err != nil {
+		return err
+	}
+	_, err = r.signerFor(keys[len(keys)-1].Key)
+	return err
+}
+
+// signerFor returns the signer whose public key is the given one. When the one at
+// hand is another, the key was rotated by somebody else, and is read again.
+func (r *Registrar) signerFor(public string) (*ledger.Signer, error) {
+	r.signing.Lock()
+	defer r.signing.Unlock()
+	if r.signer.Verifier() == public {
+		return r.signer, nil
+	}
+	fresh, err := r.newSigner()
+	if err != nil {
+		return nil, err
+	}
+	if fresh.Verifier() != public {
+		return nil, pedigree.Errorf(pedigree.CodeRefused, "this log is signed with the key %s, and the configured key is %s", public, fresh.Verifier()).
+			WithFix("configure the log's own private key (--log-key)")
+	}
+	r.signer = fresh
+	return fresh, nil
+}
+
+// Checkpoint is the signed size and root of the log now.
+func (r *Registrar) Checkpoint(ctx context.Context, _ pedigree.Principal) (out pedigree.Checkpoint, err error) {
+	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		out, err = r.checkpoint(ctx, tx)
+		return err
+	})
+	return out, err
+}
+
+func (r *Registrar) checkpoint(ctx context.Context, tx *sqlstore.Tx) (pedigree.Checkpoint, error) {
+	keys, err := logKeys(ctx, tx)
+	if err != nil {
+		return pedigree.Checkpoint{}, err
+	}
+	signer, err := r.signerFor(keys[len(keys)-1].Key)
+	if err != nil {
+		return pedigree.Checkpoint{}, err
+	}
+	size, root, err := tx.Root(ctx)
+	if err != nil {
+		return pedigree.Checkpoint{}, err
+	}
+	return signer.Sign(size, root)
+}
+
+// ProveInclusion proves that event seq is in the tree of size events; size 0 means the
+// whole log. It returns [pedigree.CodeInvalid] for numbers that don't fit the log.
+func (r *Registrar) ProveInclusion(ctx context.Context, _ pedigree.Principal, seq, size int64) (out pedigree.InclusionProof, err error) {
+	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		if size == 0 {
+			size = tx.AsOf() + 1
+		}
+		if seq < 0 || seq >= size || size > tx.AsOf()+1 {
+			return pedigree.Errorf(pedigree.CodeInvalid, "event %d in a tree of %d events: the log has %d", seq, size, tx.AsOf()+1)
+		}
+		out, err = ledger.ProveInclusion(size, seq, tx.Hashes(ctx))
+		return err
+	})
+	return out, err
+}
+
+// ProveConsistency proves that the first from events are a prefix of the first size;
+// size 0 means the whole log. It returns [pedigree.CodeInvalid].
+func (r *Registrar) ProveConsistency(ctx context.Context, _ pedigree.Principal, from, size int64) (out pedigree.ConsistencyProof, err error) {
+	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		if size == 0 {
+			size = tx.AsOf() + 1
+		}
+		if from < 0 || from > size || size > tx.AsOf()+1 {
+			return pedigree.Errorf(pedigree.CodeInvalid, "from %d to %d events: the log has %d", from, size, tx.AsOf()+1)
+		}
+		out, err = ledger.ProveConsistency(from, size, tx.Hashes(ctx))
+		return err
+	})
+	return out, err
+}
+
+// Entries lists events of the log as they were written.
+func (r *Registrar) Entries(ctx context.Context, _ pedigree.Principal, q pedigree.EventQuery) (out pedigree.List[pedigree.Entry], err error) {
+	out.Items = []pedigree.Entry{}
+	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		limit := pedigree.Page{Limit: q.Limit}.Size()
+		entries, err := tx.Entries(ctx, q)
+		out.Items, out.AsOf = append(out.Items, entries...), tx.AsOf()
+		if len(entries) == limit {
+			out.Next = pedigree.VersionNumber(entries[limit-1].Seq).String()
+		}
+		return err
+	})
+	return out, err
+}
+
+// Subject is the opaque id, in the log, of the model or the version that ref names.
+func (r *Registrar) Subject(ctx context.Context, _ pedigree.Principal, ref pedigree.Reference, at pedigree.At) (subject string, err error) {
+	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
+		if err != nil {
+			return err
+		}
+		if subject = id; ref.Version == 0 && ref.Alias == "" && ref.Digest == "" {
+			return nil
+		}
+		found, err := tx.Resolve(ctx, id, ref)
+		subject = pedigree.VersionSubject(id, found.Number)
+		return err
+	})
+	return subject, err
+}
+
+// Redact erases payload fields of one event: the values and salts go, their
+// commitments stay, and every proof still holds. It can't be undone. It returns
+// [pedigree.CodeRefused] for a field that holds the registry's structure.
+func (r *Registrar) Redact(ctx context.Context, p pedigree.Principal, seq int64, fields []string, reason string) (pedigree.Entry, error) {
+	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		e, err := tx.Event(ctx, seq)
+		if err != nil {
+			return decision{}, err
+		}
+		if _, err := tx.Watch(ctx, e.Subject); err != nil {
+			return decision{}, err
+		}
+		drafts, err := e.Redact(fields, reason)
+		return decision{drafts: drafts}, err
+	})
+	if err != nil {
+		return pedigree.Entry{}, err
+	}
+	if appended != nil {
+		seq = appended.Last()
+	}
+	list, err := r.Entries(ctx, p, pedigree.EventQuery{After: seq - 1, Limit: 1})
+	if err != nil {
+		return pedigree.Entry{}, err
+	}
+	return list.Items[0], nil
+}
+
+// RotateKey makes next the key that signs from now on: an event under a checkpoint
+// that the old key signs.
+func (r *Registrar) RotateKey(ctx context.Context, p pedigree.Principal, next *ledger.Signer) error {
+	var a sqlstore.Append
+	for {
+		err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+			cp, err := r.checkpoint(ctx, tx)
+			a = sqlstore.Append{
+				Principal: p, Size: &cp.Size,
+				Drafts: []pedigree.Draft{{
+					Type: pedigree.KeyRotated, Subject: pedigree.LogSubject,
+					Payload: pedigree.Payload{"key": next.Verifier(), "checkpoint": cp.Note},
+				}},
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		_, err = r.store.Append(ctx, a)
+		if pedigree.CodeOf(err) == pedigree.CodeConflict && ctx.Err() == nil {
+			continue // the log has grown meanwhile
+		}
+		return err
+	}
+}
+
+// Rebuild makes the tables that answer questions again, from the log alone.
+func (r *Registrar) Rebuild(ctx context.Context, _ pedigree.Principal, progress func(done, size int64)) error {
+	return r.store.Rebuild(ctx, progress)
+}

@@ -1,0 +1,144 @@
+// Package registrar holds every rule of Pedigree: one method per operation, which
+// authorises the caller, loads what the decision rests on, decides by a pure function
+// of the root package, and appends the events that follow.
+//
+// Loading and deciding run side by side, outside any lock. The append carries the seq
+// of each subject that was read and is refused when one has moved; the registrar then
+// loads and decides again until the caller's deadline. A caller therefore sees either
+// the state it decided on or a conflict, never a lost update.
+//
+// Order of the two stores: bytes first, durable and checked; then the event that names
+// them. A crash leaves a blob that nothing names, never a record that names nothing.
+//
+// Every method takes the caller. Methods return [pedigree.Error] for what a caller can
+// act on, and wrap everything else. This package never speaks HTTP and holds no SQL.
+package registrar
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/blob"
+	"github.com/pedigree-ml/pedigree/internal/ledger"
+	"github.com/pedigree-ml/pedigree/internal/sqlstore"
+)
+
+// Config is what a Registrar is made of; every field is required.
+type Config struct {
+	Store *sqlstore.Store
+	Blobs blob.Store
+	// NewID makes an opaque id with a prefix, as in "mdl_0192…"; ids sort by time.
+	NewID func(prefix string) string
+	// Signer returns the key that signs checkpoints. It is asked again when the log
+	// says that the key was rotated.
+	Signer func() (*ledger.Signer, error)
+	// Now is the clock, for ages in search filters.
+	Now func() time.Time
+}
+
+// Registrar is the registry. Its methods may be called from any goroutine.
+type Registrar struct {
+	store     *sqlstore.Store
+	blobs     blob.Store
+	newID     func(prefix string) string
+	newSigner func() (*ledger.Signer, error)
+	now       func() time.Time
+
+	resolved  resolveCache
+	artifacts artifactCache
+	signing   sync.Mutex
+	signer    *ledger.Signer
+}
+
+// Open returns a Registrar on an open store. An empty log gets its first events: the
+// log's origin and key, and the default project. It returns [pedigree.CodeRefused]
+// where the log was made with another key.
+func Open(ctx context.Context, cfg Config) (*Registrar, error) {
+	r := &Registrar{store: cfg.Store, blobs: cfg.Blobs, newID: cfg.NewID, newSigner: cfg.Signer, now: cfg.Now}
+	var err error
+	if r.signer, err = cfg.Signer(); err != nil {
+		return nil, err
+	}
+	size, err := r.store.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if size == 0 {
+		if err := r.create(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.checkKey(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// create writes the first events. Another process may be faster: then there is
+// nothing to do.
+func (r *Registrar) create(ctx context.Context) error {
+	project, err := pedigree.CreateProject(r.newID("prj"), pedigree.DefaultProject, "")
+	if err != nil {
+		return err
+	}
+	drafts := append([]pedigree.Draft{{
+		Type: pedigree.LogCreated, Subject: pedigree.LogSubject,
+		Payload: pedigree.Payload{"origin": r.signer.Origin(), "key": r.signer.Verifier()},
+	}}, project...)
+	_, err = r.store.Append(ctx, sqlstore.Append{Principal: pedigree.System, Drafts: drafts, Checks: map[string]int64{pedigree.LogSubject: -1}})
+	if pedigree.CodeOf(err) == pedigree.CodeConflict {
+		return nil
+	}
+	return err
+}
+
+// Close releases what the registrar holds; the store is the caller's to close.
+func (r *Registrar) Close() error { return nil }
+
+// Ready says whether the registry can answer.
+func (r *Registrar) Ready(ctx context.Context) error { return r.store.Ping(ctx) }
+
+// decision is what a decide function found: the append it wants, and whether there is
+// one at all.
+type decision struct {
+	drafts  []pedigree.Draft
+	project string
+	blobs   []pedigree.Digest
+}
+
+// decide runs f in a read transaction and appends what it decided, again and again
+// while somebody else was faster. It returns nil where nothing was to be changed, and
+// the events of the first call where the caller's idempotency key was seen before.
+func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx *sqlstore.Tx) (decision, error)) (*sqlstore.Appended, error) {
+	for {
+		var a sqlstore.Append
+		var replayed *sqlstore.Appended
+		err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+			if p.IdempotencyKey != "" {
+				if replayed, err = tx.Replay(ctx, p); replayed != nil || err != nil {
+					return err
+				}
+			}
+			d, err := f(tx)
+			a = sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs}
+			return err
+		})
+		if err != nil || replayed != nil {
+			return replayed, err
+		}
+		if len(a.Drafts) == 0 {
+			return nil, nil
+		}
+		appended, err := r.store.Append(ctx, a)
+		if errors.Is(err, sqlstore.ErrMoved) && ctx.Err() == nil {
+			continue
+		}
+		return appended, err
+	}
+}
+
+// seqAt is the moment of an append, for reading what it made.
+func seqAt(seq int64) pedigree.At { return pedigree.At{Seq: &seq} }

@@ -1,0 +1,681 @@
+package sqlstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/ledger"
+)
+
+// Append is what a decision asks to be written: events, and what must still hold.
+type Append struct {
+	Principal pedigree.Principal
+	Drafts    []pedigree.Draft
+	// Checks are the subjects that the decision rests on; see [Tx.Checks].
+	Checks map[string]int64
+	// Project and Blobs: each of the blobs must be live and known to the project.
+	Project string
+	Blobs   []pedigree.Digest
+	// Size, where not nil, is the size that the log must have: for the one event that
+	// holds a signature over all events before it.
+	Size *int64
+}
+
+// Appended is the answer to an [Append].
+type Appended struct {
+	// Events are the events as they were written, without payloads where Replayed.
+	Events []pedigree.Event
+	// Replayed says that the idempotency key was seen before: the events are those of
+	// the first call, and nothing was written now.
+	Replayed bool
+}
+
+// Last is the seq of the last event.
+func (a *Appended) Last() int64 { return a.Events[len(a.Events)-1].Seq }
+
+// request is an operation that waits for the writer: an append, or statements on
+// own_ tables.
+type request struct {
+	ctx    context.Context
+	append *Append
+	own    func(ctx context.Context, tx *Tx) error
+	fields [][]pedigree.Field // sealed payloads, one a draft; nil where a number is missing
+	answer chan outcome
+}
+
+type outcome struct {
+	appended *Appended
+	err      error
+}
+
+// maxBatch is the most requests that share a commit.
+const maxBatch = 128
+
+// Append writes the events and returns them once they are durable. It returns
+// [pedigree.CodeConflict] when a subject of Checks has moved: load and decide again;
+// [pedigree.CodePrecondition] when a blob is not there; [pedigree.CodeUnavailable]
+// when the database can't write, and then says whether nothing was written.
+func (s *Store) Append(ctx context.Context, a Append) (*Appended, error) {
+	r := &request{ctx: ctx, append: &a, answer: make(chan outcome, 1)}
+	for _, d := range a.Drafts {
+		fields, err := s.seal(d, 0)
+		if err != nil {
+			return nil, err
+		}
+		r.fields = append(r.fields, fields)
+	}
+	out := s.submit(r)
+	return out.appended, out.err
+}
+
+// own runs f, which writes own_ tables, within the writer's next transaction. f may
+// run more than once.
+func (s *Store) own(ctx context.Context, f func(ctx context.Context, tx *Tx) error) error {
+	return s.submit(&request{ctx: ctx, own: f, answer: make(chan outcome, 1)}).err
+}
+
+func (s *Store) submit(r *request) outcome {
+	select {
+	case s.queue <- r:
+	case <-r.ctx.Done():
+		return outcome{err: r.ctx.Err()}
+	case <-s.stop:
+		return outcome{err: errClosed}
+	}
+	select {
+	case out := <-r.answer:
+		return out
+	case <-s.stopped:
+		select {
+		case out := <-r.answer:
+			return out
+		default:
+			return outcome{err: errClosed}
+		}
+	}
+}
+
+// ErrMoved is the cause of the conflict that asks to load and decide again.
+var ErrMoved = errors.New("a subject of the decision has moved")
+
+var errClosed = pedigree.Errorf(pedigree.CodeUnavailable, "the registry is shutting down").WithFix("try again")
+
+// seal marshals and salts a draft's payload. number stands for the version number of
+// the append; while it is 0, a payload that needs it is left for later: nil.
+func (s *Store) seal(d pedigree.Draft, number pedigree.VersionNumber) ([]pedigree.Field, error) {
+	values := make(map[string]json.RawMessage, len(d.Payload))
+	for name, v := range d.Payload {
+		if n, ok := v.(pedigree.VersionNumber); ok && n == 0 {
+			if number == 0 {
+				return nil, nil
+			}
+			v = number
+		}
+		text, err := marshalValue(v)
+		if err != nil {
+			return nil, pedigree.Errorf(pedigree.CodeInternal, "event %s: field %s: %w", d.Type, name, err)
+		}
+		values[name] = text
+	}
+	return ledger.Seal(values, s.rand)
+}
+
+// marshalValue writes a payload value without HTML escapes.
+func marshalValue(v any) (json.RawMessage, error) {
+	if raw, ok := v.(json.RawMessage); ok {
+		return raw, nil
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return json.RawMessage(strings.TrimSuffix(b.String(), "\n")), nil
+}
+
+// writer is the one goroutine that writes: it takes all that waits and gives it one
+// transaction.
+func (s *Store) writer() {
+	defer close(s.stopped)
+	var c *conn
+	defer func() {
+		if c != nil {
+			c.close()
+		}
+	}()
+	for {
+		var batch []*request
+		select {
+		case r := <-s.queue:
+			batch = append(batch, r)
+		case <-s.stop:
+			select { // what was queued before the stop is still written
+			case r := <-s.queue:
+				batch = append(batch, r)
+			default:
+				return
+			}
+		}
+		for len(batch) < maxBatch {
+			select {
+			case r := <-s.queue:
+				batch = append(batch, r)
+				continue
+			default:
+			}
+			break
+		}
+		c = s.commit(c, batch)
+	}
+}
+
+// writeTimeout bounds one batch: a database that hangs must not hang its callers for
+// ever.
+const writeTimeout = 30 * time.Second
+
+// commit writes a batch and answers its members. When a statement fails, nothing was
+// written, and each member is tried alone. It returns the connection to go on with.
+func (s *Store) commit(c *conn, batch []*request) *conn {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	var err error
+	for try := 0; ; try++ {
+		var b *batchState
+		if c, b, err = s.tryCommit(ctx, c, batch); err == nil {
+			for i, r := range batch {
+				r.answer <- b.outcomes[i]
+			}
+			return c
+		}
+		if !busy(err) || try == 2 {
+			break
+		}
+	}
+	var unknown *unknownOutcome
+	if len(batch) == 1 || errors.As(err, &unknown) {
+		for _, r := range batch {
+			r.answer <- outcome{err: s.d.translate(err, "write")}
+		}
+		return c
+	}
+	for _, r := range batch {
+		c = s.commit(c, []*request{r})
+	}
+	return c
+}
+
+// unknownOutcome says that the connection was lost while it committed.
+type unknownOutcome struct{ err error }
+
+func (u *unknownOutcome) Error() string { return "commit: " + u.err.Error() }
+
+// Unwrap returns what the caller is told.
+func (u *unknownOutcome) Unwrap() error {
+	return pedigree.Errorf(pedigree.CodeUnavailable, "the database did not confirm the write, which may or may not have happened: %w", u.err).
+		WithFix("try again with the same Idempotency-Key, or look first")
+}
+
+func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn, *batchState, error) {
+	if c == nil {
+		var err error
+		if c, err = s.connect(ctx, s.write); err != nil {
+			return nil, nil, err
+		}
+	}
+	fail := func(err error) (*conn, *batchState, error) {
+		if !c.rollback() {
+			c = nil
+		}
+		return c, nil, err
+	}
+	if err := c.exec(ctx, s.d.beginWrite); err != nil {
+		c.close()
+		return nil, nil, err
+	}
+	b := &batchState{s: s, tx: &Tx{s: s, c: c, current: true, checks: map[string]int64{}}}
+	if err := b.run(ctx, batch); err != nil {
+		return fail(err)
+	}
+	if s.fault != nil {
+		if err := s.fault("before commit"); err != nil {
+			return fail(err)
+		}
+	}
+	if err := c.exec(ctx, "COMMIT"); err != nil {
+		if s.d == sqliteDialect { // a commit that SQLite refuses did not happen
+			return fail(err)
+		}
+		c.close()
+		return nil, nil, &unknownOutcome{err}
+	}
+	if s.fault != nil {
+		if err := s.fault("after commit"); err != nil {
+			return c, nil, &unknownOutcome{err}
+		}
+	}
+	return c, b, nil
+}
+
+// batchState is one transaction of the writer.
+type batchState struct {
+	s        *Store
+	tx       *Tx
+	outcomes []outcome
+	now      int64
+	edge     ledger.Edge
+	subjects map[string]int64 // concurrency subjects, as of now
+	created  map[string]int64 // models and versions of this batch, and others looked up
+	numbers  map[string]int64 // model → its greatest version number
+	out      statements
+}
+
+// run decides for every request whether it may happen and writes those that may.
+func (b *batchState) run(ctx context.Context, batch []*request) error {
+	b.outcomes = make([]outcome, len(batch))
+	appends := 0
+	for _, r := range batch {
+		if r.append != nil && r.ctx.Err() == nil {
+			appends++
+		}
+	}
+	if appends > 0 {
+		if err := b.begin(ctx, batch); err != nil {
+			return err
+		}
+	}
+	first := b.edge.Size
+	for i, r := range batch {
+		if err := r.ctx.Err(); err != nil { // whoever asked has gone
+			b.outcomes[i].err = err
+			continue
+		}
+		if r.own != nil {
+			err := r.own(ctx, b.tx)
+			if own := (*pedigree.Error)(nil); err != nil && !errors.As(err, &own) {
+				return err
+			}
+			b.outcomes[i].err = err
+			continue
+		}
+		appended, err := b.append(ctx, r)
+		if own := (*pedigree.Error)(nil); err != nil && !errors.As(err, &own) {
+			return err
+		}
+		b.outcomes[i] = outcome{appended, err}
+	}
+	if b.edge.Size > first {
+		b.out.exec("UPDATE log_head SET size = $1, time = $2, edge = $3 WHERE id = 1", b.edge.Size, b.now, b.edge.Bytes())
+	}
+	return b.out.flush(ctx, b.tx.c)
+}
+
+// begin takes the log's lock and reads what all appends of the batch rest on.
+func (b *batchState) begin(ctx context.Context, batch []*request) error {
+	if b.s.d.lockLog != "" {
+		if err := b.tx.c.exec(ctx, b.s.d.lockLog); err != nil {
+			return err
+		}
+	}
+	var size, last int64
+	var edge []byte
+	dest := []any{&size, &last, &edge}
+	text := "SELECT size, time, edge FROM log_head WHERE id = 1"
+	if b.s.d.clock != "" {
+		text = "SELECT size, time, edge, " + b.s.d.clock + " FROM log_head WHERE id = 1"
+		dest = append(dest, &b.now)
+	}
+	if err := b.tx.row(ctx, text, nil, dest...); err != nil {
+		return err
+	}
+	if b.s.d.clock == "" {
+		b.now = micros(b.s.now())
+	}
+	const jump = 5_000_000 // µs
+	if b.now < last {
+		if last-b.now > jump {
+			b.s.log.Warn("the clock went back; events keep the time of the last one", "behind_seconds", float64(last-b.now)/1e6)
+		}
+		b.now = last
+	}
+	var err error
+	if b.edge, err = ledger.ParseEdge(size, edge); err != nil {
+		return err
+	}
+	b.subjects, b.created, b.numbers = map[string]int64{}, map[string]int64{}, map[string]int64{}
+	var subjects, models []string
+	for _, r := range batch {
+		if r.append == nil {
+			continue
+		}
+		for subject := range r.append.Checks {
+			subjects = append(subjects, subject)
+		}
+		for _, d := range r.append.Drafts {
+			if model, ok := strings.CutSuffix(d.Subject, pedigree.NextVersion); ok {
+				models = append(models, model)
+			}
+		}
+	}
+	for chunk := range slices.Chunk(compact(subjects), 64) {
+		for _, subject := range chunk {
+			b.subjects[subject] = -1
+		}
+		in, args := list(nil, chunk)
+		err := b.tx.each(ctx, "read subjects", "SELECT subject, seq FROM view_subjects WHERE subject IN ("+in+")", args, func(rows rows) error {
+			var subject string
+			var seq int64
+			err := rows.Scan(&subject, &seq)
+			b.subjects[subject] = seq
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, model := range compact(models) {
+		var n int64
+		if err := b.tx.row(ctx, "SELECT coalesce(max(number), 0) FROM view_versions WHERE model = $1", []any{model}, &n); err != nil {
+			return err
+		}
+		b.numbers[model] = n
+	}
+	return nil
+}
+
+func compact(s []string) []string {
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+// append adds one request's events to the batch. A [pedigree.Error] concerns this
+// request alone, and leaves the batch as it was; any other error ends the batch.
+func (b *batchState) append(ctx context.Context, r *request) (*Appended, error) {
+	a := r.append
+	if a.Principal.IdempotencyKey != "" {
+		replayed, err := b.tx.Replay(ctx, a.Principal)
+		if replayed != nil || err != nil {
+			return replayed, err
+		}
+	}
+	for subject, seq := range a.Checks {
+		if now := b.subjects[subject]; now != seq {
+			return nil, pedigree.Errorf(pedigree.CodeConflict, "%s changed meanwhile (event %d): %w", subject, now, ErrMoved).WithFix("look and try again")
+		}
+	}
+	if a.Size != nil && *a.Size != b.edge.Size {
+		return nil, pedigree.Errorf(pedigree.CodeConflict, "the log has grown from %d to %d events meanwhile", *a.Size, b.edge.Size).WithFix("try again")
+	}
+	if err := b.checkBlobs(ctx, a); err != nil {
+		return nil, err
+	}
+	// Everything that can be refused comes before the first change of b.
+	edge, numbers := b.edge, map[string]int64{}
+	events := make([]pedigree.Event, len(a.Drafts))
+	var out statements
+	for i, d := range a.Drafts {
+		e, err := b.event(d, a.Principal, r.fields[i], edge.Size, numbers)
+		if err != nil {
+			return nil, err
+		}
+		subject, err := b.subjectSeq(ctx, &e)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.write(ctx, &e, &edge, subject, &out); err != nil {
+			return nil, err
+		}
+		b.created[e.Subject] = cmpOr(subject, e.Seq)
+		events[i] = e
+	}
+	if key := a.Principal.IdempotencyKey; key != "" {
+		out.exec("INSERT INTO own_idempotency (actor, key, fingerprint, first_seq, last_seq, time) VALUES ($1, $2, $3, $4, $5, $6)",
+			a.Principal.ID, key, string(a.Principal.Fingerprint), events[0].Seq, events[len(events)-1].Seq, b.now)
+		// Another request of this batch may carry the same key: it must find it.
+		b.out.merge(&out)
+		if err := b.out.flush(ctx, b.tx.c); err != nil {
+			return nil, err
+		}
+	}
+	b.out.merge(&out)
+	b.edge = edge
+	for model, n := range numbers {
+		b.numbers[model] = n
+	}
+	for i := range events {
+		for _, subject := range events[i].Touches() {
+			b.subjects[subject] = events[i].Seq
+		}
+	}
+	return &Appended{Events: events}, nil
+}
+
+func cmpOr(a, b int64) int64 {
+	if a != 0 {
+		return a
+	}
+	return b
+}
+
+// event makes the event of a draft: it gives it its seq, its time and, where it
+// registers, its number.
+func (b *batchState) event(d pedigree.Draft, p pedigree.Principal, fields []pedigree.Field, seq int64, numbers map[string]int64) (pedigree.Event, error) {
+	number := func(model string) pedigree.VersionNumber {
+		if n, ok := numbers[model]; ok {
+			return pedigree.VersionNumber(n)
+		}
+		return pedigree.VersionNumber(b.numbers[model])
+	}
+	e := pedigree.Event{V: 1, Seq: seq, Time: fromMicros(b.now), Type: d.Type, Actor: p.ID, Subject: d.Subject, RequestID: p.RequestID}
+	if model, ok := strings.CutSuffix(d.Subject, pedigree.NextVersion); ok {
+		n := number(model) + 1
+		numbers[model] = int64(n)
+		e.Subject = pedigree.VersionSubject(model, n)
+	}
+	for _, ref := range d.Refs {
+		if model, ok := strings.CutSuffix(ref, pedigree.NextVersion); ok {
+			ref = pedigree.VersionSubject(model, number(model))
+		}
+		e.Refs = append(e.Refs, ref)
+	}
+	if fields == nil {
+		var err error
+		if fields, err = b.s.seal(d, number(d.Subject)); err != nil {
+			return e, err
+		}
+	}
+	e.Fields = fields
+	e.PayloadDigest = ledger.PayloadDigest(fields)
+	e.Text = e.Envelope()
+	return e, nil
+}
+
+// subjectSeq is the seq of the event that created e's subject, where that is a model
+// or a version that was there before.
+func (b *batchState) subjectSeq(ctx context.Context, e *pedigree.Event) (int64, error) {
+	switch e.Type {
+	case pedigree.ModelCreated, pedigree.VersionRegistered, pedigree.ProjectCreated:
+		return 0, nil
+	}
+	if seq, ok := b.created[e.Subject]; ok {
+		return seq, nil
+	}
+	seq, err := b.tx.createdSeq(ctx, e.Subject)
+	return seq, err
+}
+
+// createdSeq is the seq of the event that created a model or a version, 0 for other
+// subjects.
+func (tx *Tx) createdSeq(ctx context.Context, subject string) (seq int64, err error) {
+	if model, n, ok := pedigree.SplitVersionSubject(subject); ok {
+		err = tx.row(ctx, "SELECT seq FROM view_versions WHERE model = $1 AND number = $2", []any{model, int64(n)}, &seq)
+	} else if strings.HasPrefix(subject, "mdl_") {
+		err = tx.row(ctx, "SELECT seq FROM view_models WHERE id = $1", []any{subject}, &seq)
+	}
+	return seq, err
+}
+
+// write emits the statements of one event: its rows in the log, then its effect.
+func (b *batchState) write(ctx context.Context, e *pedigree.Event, edge *ledger.Edge, subject int64, out *statements) error {
+	out.insert(logEvents, e.Seq, micros(e.Time), string(e.Type), e.Subject, e.Text)
+	for _, ref := range e.Refs {
+		out.insert(logRefs, ref, e.Seq)
+	}
+	for _, f := range e.Fields {
+		out.insert(logFields, e.Seq, f.Name, string(f.Value), f.Salt, nil)
+	}
+	for _, h := range edge.Append(ledger.Leaf(e.Text)) {
+		out.insert(logHashes, h.Index, h.Hash[:])
+	}
+	if e.Type == pedigree.PayloadRedacted {
+		if err := b.erase(ctx, e, out); err != nil {
+			return err
+		}
+	}
+	return apply(e, subject, out)
+}
+
+// erase emits the statements that take the values and salts of a redaction out of
+// the log; their commitments stay, and with them every proof.
+func (b *batchState) erase(ctx context.Context, e *pedigree.Event, out *statements) error {
+	var names []string
+	var target int64
+	if _, err := e.Decode("fields", &names); err != nil {
+		return err
+	}
+	if _, err := e.Decode("event", &target); err != nil {
+		return err
+	}
+	fields, err := b.tx.fields(ctx, target, target)
+	if err != nil {
+		return err
+	}
+	for _, f := range fields[target] {
+		if slices.Contains(names, f.Name) && !f.Erased() {
+			out.exec("UPDATE log_fields SET value = NULL, salt = NULL, commitment = $1 WHERE seq = $2 AND name = $3",
+				ledger.Commitment(f), target, f.Name)
+		}
+	}
+	return nil
+}
+
+// Replay answers a call whose idempotency key was seen before; nil where it was not.
+// It returns [pedigree.CodeConflict] where the key came with another request.
+func (tx *Tx) Replay(ctx context.Context, p pedigree.Principal) (*Appended, error) {
+	var fingerprint string
+	var first, last int64
+	err := tx.row(ctx, "SELECT fingerprint, first_seq, last_seq FROM own_idempotency WHERE actor = $1 AND key = $2", []any{p.ID, p.IdempotencyKey}, &fingerprint, &first, &last)
+	switch {
+	case errors.Is(err, errNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case fingerprint != string(p.Fingerprint):
+		return nil, pedigree.Errorf(pedigree.CodeConflict, "the Idempotency-Key was used before, for another request").WithFix("use a new key for a new request")
+	}
+	events, err := tx.envelopes(ctx, first, last)
+	if err != nil {
+		return nil, err
+	}
+	return &Appended{Events: events, Replayed: true}, nil
+}
+
+// checkBlobs makes sure that each blob is there, is the project's, and is not being
+// deleted. The collector marks under the same lock.
+func (b *batchState) checkBlobs(ctx context.Context, a *Append) error {
+	want := slices.Clone(a.Blobs)
+	slices.Sort(want)
+	want = slices.Compact(want)
+	for chunk := range slices.Chunk(want, 64) {
+		have, err := b.tx.liveBlobs(ctx, a.Project, chunk)
+		if err != nil {
+			return err
+		}
+		for _, d := range chunk {
+			if !have[d] {
+				return pedigree.Errorf(pedigree.CodePrecondition, "blob %s is not in the registry", d).WithFix("upload it, then register again")
+			}
+		}
+	}
+	return nil
+}
+
+// merge appends the statements of other.
+func (s *statements) merge(other *statements) {
+	for _, o := range other.ops {
+		if o.into == nil {
+			s.exec(o.text, o.args...)
+		} else {
+			s.insert(o.into, o.args...)
+		}
+	}
+	*other = statements{}
+}
+
+// Rebuild drops what the view_ tables hold and applies the whole log again, in one
+// transaction under the log's lock. progress, if not nil, is told the events done.
+// It is for administrators: readers see the old tables until it is done.
+func (s *Store) Rebuild(ctx context.Context, progress func(done, size int64)) error {
+	c, err := s.connect(ctx, s.write)
+	if err != nil {
+		return s.d.translate(err, "rebuild")
+	}
+	defer c.close()
+	if err := s.rebuild(ctx, c, progress); err != nil {
+		c.rollback()
+		return s.d.translate(err, "rebuild")
+	}
+	return nil
+}
+
+func (s *Store) rebuild(ctx context.Context, c *conn, progress func(done, size int64)) error {
+	if err := c.exec(ctx, s.d.beginWrite); err != nil {
+		return err
+	}
+	if s.d.lockLog != "" {
+		if err := c.exec(ctx, s.d.lockLog); err != nil {
+			return err
+		}
+	}
+	for _, t := range viewTables {
+		if err := c.exec(ctx, "DELETE FROM "+t); err != nil {
+			return err
+		}
+	}
+	b := &batchState{s: s, tx: &Tx{s: s, c: c, current: true, checks: map[string]int64{}}}
+	var size int64
+	if err := b.tx.row(ctx, "SELECT size FROM log_head WHERE id = 1", nil, &size); err != nil {
+		return err
+	}
+	const step = 512
+	for from := int64(0); from < size; from += step {
+		events, err := b.tx.events(ctx, from, min(from+step, size)-1)
+		if err != nil {
+			return err
+		}
+		b.created = map[string]int64{}
+		for i := range events {
+			e := &events[i]
+			subject, err := b.subjectSeq(ctx, e)
+			if err != nil {
+				return err
+			}
+			b.created[e.Subject] = cmpOr(subject, e.Seq)
+			if err := apply(e, subject, &b.out); err != nil {
+				return err
+			}
+		}
+		if err := b.out.flush(ctx, c); err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(from+int64(len(events)), size)
+		}
+	}
+	return c.exec(ctx, "COMMIT")
+}

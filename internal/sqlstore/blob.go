@@ -1,0 +1,69 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// Lease is how long a blob that nothing names yet is kept: from its upload, or from
+// the last time that the registry said it had it.
+const Lease = 24 * time.Hour
+
+// AddBlobs notes that the blobs are durable and belong to the project, and leases
+// them. sizes has one entry a digest.
+func (s *Store) AddBlobs(ctx context.Context, projectID string, digests []pedigree.Digest, sizes []int64) error {
+	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
+		until := micros(s.now().Add(Lease))
+		for i, d := range digests {
+			if err := tx.c.exec(ctx, `INSERT INTO own_blobs (digest, size, state, leased_until) VALUES ($1, $2, 'live', $3)
+ON CONFLICT (digest) DO UPDATE SET state = 'live', leased_until = excluded.leased_until`, string(d), sizes[i], until); err != nil {
+				return err
+			}
+			if err := tx.c.exec(ctx, "INSERT INTO own_project_blobs (project, digest) VALUES ($1, $2) ON CONFLICT (project, digest) DO NOTHING", projectID, string(d)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// HaveBlobs says which of the digests the project has, and renews their leases, so
+// that they are still there when a version that names them is registered.
+func (s *Store) HaveBlobs(ctx context.Context, projectID string, digests []pedigree.Digest) (map[pedigree.Digest]bool, error) {
+	have := map[pedigree.Digest]bool{}
+	err := s.own(ctx, func(ctx context.Context, tx *Tx) error {
+		clear(have)
+		until := micros(s.now().Add(Lease))
+		for chunk := range slices.Chunk(digests, 64) {
+			found, err := tx.liveBlobs(ctx, projectID, chunk)
+			if err != nil {
+				return err
+			}
+			for d := range found {
+				have[d] = true
+				if err := tx.c.exec(ctx, "UPDATE own_blobs SET leased_until = $1 WHERE digest = $2 AND leased_until < $1", until, string(d)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return have, err
+}
+
+// liveBlobs says which of the digests the project has and nobody is deleting.
+func (tx *Tx) liveBlobs(ctx context.Context, projectID string, digests []pedigree.Digest) (map[pedigree.Digest]bool, error) {
+	have := make(map[pedigree.Digest]bool, len(digests))
+	in, args := list([]any{projectID}, digests)
+	err := tx.each(ctx, "look for blobs", `SELECT b.digest FROM own_blobs b JOIN own_project_blobs p ON p.digest = b.digest
+WHERE p.project = $1 AND b.state = 'live' AND b.digest IN (`+in+")", args, func(rows rows) error {
+		var d string
+		err := rows.Scan(&d)
+		have[pedigree.Digest(d)] = true
+		return err
+	})
+	return have, err
+}

@@ -1,0 +1,196 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/ledger"
+)
+
+// rows is the part of *sql.Rows that a scan needs.
+type rows = *sql.Rows
+
+var errNoRows = sql.ErrNoRows
+
+// Head is the size of the log now, in events.
+func (s *Store) Head(ctx context.Context) (int64, error) {
+	c, err := s.readers.get(ctx, s)
+	if err != nil {
+		return 0, s.d.translate(err, "read the log's head")
+	}
+	var size int64
+	tx := &Tx{s: s, c: c, current: true}
+	if err := tx.row(ctx, "SELECT size FROM log_head WHERE id = 1", nil, &size); err != nil {
+		s.readers.drop(c)
+		return 0, s.d.translate(err, "read the log's head")
+	}
+	s.readers.put(c)
+	return size, nil
+}
+
+// Root is the size of the tree and its root hash, as of tx's moment.
+func (tx *Tx) Root(ctx context.Context) (size int64, root tlog.Hash, err error) {
+	size = tx.last + 1
+	if size == 0 {
+		return 0, root, nil
+	}
+	root, err = tlog.TreeHash(size, tx.Hashes(ctx))
+	return size, root, err
+}
+
+// Hashes reads stored hashes of the tree by their index.
+func (tx *Tx) Hashes(ctx context.Context) tlog.HashReader {
+	return tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		out := make([]tlog.Hash, len(indexes))
+		if len(indexes) == 0 {
+			return out, nil
+		}
+		at := make(map[int64]int, len(indexes))
+		for i, idx := range indexes {
+			at[idx] = i
+		}
+		in, args := list(nil, indexes)
+		found := 0
+		err := tx.each(ctx, "read tree hashes", "SELECT idx, hash FROM log_hashes WHERE idx IN ("+in+")", args, func(rows rows) error {
+			var idx int64
+			var h []byte
+			if err := rows.Scan(&idx, &h); err != nil {
+				return err
+			}
+			copy(out[at[idx]][:], h)
+			found++
+			return nil
+		})
+		if err == nil && found != len(indexes) {
+			err = pedigree.Errorf(pedigree.CodeCorrupt, "the log's tree lacks %d hashes", len(indexes)-found)
+		}
+		return out, err
+	})
+}
+
+// envelopes reads events without payloads, first to last.
+func (tx *Tx) envelopes(ctx context.Context, first, last int64) ([]pedigree.Event, error) {
+	var out []pedigree.Event
+	err := tx.each(ctx, "read events", "SELECT envelope FROM log_events WHERE seq BETWEEN $1 AND $2 ORDER BY seq", []any{first, last}, func(rows rows) error {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		e, err := pedigree.ParseEnvelope(text)
+		out = append(out, e)
+		return err
+	})
+	return out, err
+}
+
+// fields reads the payloads of events first to last, by seq.
+func (tx *Tx) fields(ctx context.Context, first, last int64) (map[int64][]pedigree.Field, error) {
+	out := map[int64][]pedigree.Field{}
+	err := tx.each(ctx, "read payloads", "SELECT seq, name, value, salt, commitment FROM log_fields WHERE seq BETWEEN $1 AND $2 ORDER BY seq, name", []any{first, last}, scanFields(out))
+	return out, err
+}
+
+func scanFields(out map[int64][]pedigree.Field) func(rows rows) error {
+	return func(rows rows) error {
+		var seq int64
+		var f pedigree.Field
+		var value sql.NullString
+		if err := rows.Scan(&seq, &f.Name, &value, &f.Salt, &f.Commitment); err != nil {
+			return err
+		}
+		if value.Valid {
+			f.Value = []byte(value.String)
+		}
+		out[seq] = append(out[seq], f)
+		return nil
+	}
+}
+
+// events reads events with their payloads, first to last.
+func (tx *Tx) events(ctx context.Context, first, last int64) ([]pedigree.Event, error) {
+	events, err := tx.envelopes(ctx, first, last)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := tx.fields(ctx, first, last)
+	for i := range events {
+		events[i].Fields = fields[events[i].Seq]
+	}
+	return events, err
+}
+
+// Event reads one event with its payload. It returns [pedigree.CodeNotFound].
+func (tx *Tx) Event(ctx context.Context, seq int64) (pedigree.Event, error) {
+	if seq < 0 || seq > tx.last {
+		return pedigree.Event{}, pedigree.Errorf(pedigree.CodeNotFound, "there is no event %d; the last is %d", seq, tx.last)
+	}
+	events, err := tx.events(ctx, seq, seq)
+	if err == nil && len(events) != 1 {
+		err = pedigree.Errorf(pedigree.CodeCorrupt, "event %d is missing from the log", seq)
+	}
+	if err != nil {
+		return pedigree.Event{}, err
+	}
+	return events[0], nil
+}
+
+// Entries reads the entries that q chooses, with leaf hashes.
+func (tx *Tx) Entries(ctx context.Context, q pedigree.EventQuery) ([]pedigree.Entry, error) {
+	args := []any{tx.last}
+	where := []string{"e.seq <= $1"}
+	from := "log_events e"
+	order := "ASC"
+	switch {
+	case q.Newest && q.After >= 0:
+		args = append(args, q.After)
+		where, order = append(where, "e.seq < $2"), "DESC"
+	case q.Newest:
+		order = "DESC"
+	default:
+		args = append(args, q.After)
+		where = append(where, "e.seq > $2")
+	}
+	if q.Subject != "" {
+		args = append(args, q.Subject)
+		n := "$" + itoa(len(args))
+		where = append(where, "e.seq IN (SELECT seq FROM log_events WHERE subject = "+n+" UNION SELECT seq FROM log_refs WHERE ref = "+n+")")
+	}
+	if len(q.Types) > 0 {
+		var in string
+		in, args = list(args, q.Types)
+		where = append(where, "e.type IN ("+in+")")
+	}
+	args = append(args, pedigree.Page{Limit: q.Limit}.Size())
+	text := "SELECT e.seq, e.envelope FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY e.seq " + order + " LIMIT $" + itoa(len(args))
+	var out []pedigree.Entry
+	var seqs []int64
+	err := tx.each(ctx, "read the log", text, args, func(rows rows) error {
+		var e pedigree.Entry
+		if err := rows.Scan(&e.Seq, &e.Envelope); err != nil {
+			return err
+		}
+		leaf := ledger.Leaf(e.Envelope)
+		e.Leaf = leaf[:]
+		out = append(out, e)
+		seqs = append(seqs, e.Seq)
+		return nil
+	})
+	if err != nil || len(seqs) == 0 {
+		return out, err
+	}
+	fields := map[int64][]pedigree.Field{}
+	if contiguous := int64(len(seqs)-1) == max(seqs[0], seqs[len(seqs)-1])-min(seqs[0], seqs[len(seqs)-1]); contiguous {
+		fields, err = tx.fields(ctx, min(seqs[0], seqs[len(seqs)-1]), max(seqs[0], seqs[len(seqs)-1]))
+	} else {
+		in, args := list(nil, seqs)
+		err = tx.each(ctx, "read payloads", "SELECT seq, name, value, salt, commitment FROM log_fields WHERE seq IN ("+in+") ORDER BY seq, name", args, scanFields(fields))
+	}
+	for i := range out {
+		out[i].Fields = fields[out[i].Seq]
+	}
+	return out, err
+}

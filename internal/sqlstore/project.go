@@ -1,0 +1,66 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+const projectColumns = `SELECT p.id, p.name, p.seq, coalesce(s.seq, p.seq), e.envelope,
+  coalesce((SELECT a.text FROM view_attributes a WHERE a.subject = p.seq AND a.field = 'description' AND a.key = 'description' AND a.to_seq IS NULL), '')
+FROM view_projects p JOIN log_events e ON e.seq = p.seq LEFT JOIN view_subjects s ON s.subject = p.id `
+
+func scanProject(rows rows) (pedigree.Project, error) {
+	var p pedigree.Project
+	var envelope string
+	if err := rows.Scan(&p.ID, &p.Name, &p.Seq, &p.Changed, &envelope, &p.Description); err != nil {
+		return p, err
+	}
+	e, err := pedigree.ParseEnvelope(envelope)
+	p.CreatedAt, p.CreatedBy = e.Time, e.Actor
+	return p, err
+}
+
+// Project finds a project by name, and notes that the decision rests on the name. It
+// returns [pedigree.CodeNotFound].
+func (tx *Tx) Project(ctx context.Context, name pedigree.ProjectName) (pedigree.Project, error) {
+	if _, err := tx.Watch(ctx, pedigree.ProjectKey(name)); err != nil {
+		return pedigree.Project{}, err
+	}
+	var found []pedigree.Project
+	err := tx.each(ctx, "find a project", projectColumns+"WHERE p.name = $1 AND p.seq <= $2", []any{string(name), tx.last}, func(rows rows) error {
+		p, err := scanProject(rows)
+		found = append(found, p)
+		return err
+	})
+	if err == nil && len(found) == 0 {
+		err = pedigree.Errorf(pedigree.CodeNotFound, "there is no project %s", name).WithFix("pedigree project create %s", name)
+	}
+	if err != nil {
+		return pedigree.Project{}, err
+	}
+	return found[0], nil
+}
+
+// ProjectID is the id of a project, without the rest. It returns
+// [pedigree.CodeNotFound].
+func (tx *Tx) ProjectID(ctx context.Context, name pedigree.ProjectName) (string, error) {
+	var id string
+	err := tx.row(ctx, "SELECT id FROM view_projects WHERE name = $1 AND seq <= $2", []any{string(name), tx.last}, &id)
+	if errors.Is(err, errNoRows) {
+		return "", pedigree.Errorf(pedigree.CodeNotFound, "there is no project %s", name).WithFix("pedigree project create %s", name)
+	}
+	return id, tx.s.d.translate(err, "find a project")
+}
+
+// Projects lists projects by name, after the given one.
+func (tx *Tx) Projects(ctx context.Context, after pedigree.ProjectName, limit int) ([]pedigree.Project, error) {
+	var out []pedigree.Project
+	err := tx.each(ctx, "list projects", projectColumns+"WHERE p.name > $1 AND p.seq <= $2 ORDER BY p.name LIMIT $3", []any{string(after), tx.last, limit}, func(rows rows) error {
+		p, err := scanProject(rows)
+		out = append(out, p)
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,489 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// Search asks for versions.
+type Search struct {
+	// Project is an id; "" means all.
+	Project string
+	Filter  *pedigree.Filter
+	// Order is what to sort by; the newest first within it, and without it.
+	Order []pedigree.Order
+	// After is where the page begins; nil at the first.
+	After *SearchKey
+	Limit int
+	// Now is what ages in the filter count from.
+	Now time.Time
+}
+
+// SearchKey is a place in the order of a search: the values of its keys and the seq of
+// a version. Absent values, which sort last, are nil.
+type SearchKey struct {
+	Values []any `json:"v,omitempty"`
+	Seq    int64 `json:"s"`
+}
+
+// Search lists the seqs of the versions that q chooses, and the key from which the
+// next page goes on; nil where there is none. Archived versions are left out unless
+// the filter speaks of them. It returns [pedigree.CodeInvalid] for an order that it
+// does not have.
+func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error) {
+	c := &compiler{tx: tx, ctx: ctx, now: q.Now, project: q.Project}
+	seq := "v.seq"
+	from := "view_versions v"
+	where := []string{tx.alive("v.")}
+	driver, err := c.driver(q.Filter)
+	if err != nil {
+		return nil, nil, err
+	}
+	if driver != nil {
+		// CROSS JOIN keeps SQLite from looking at every version first; PostgreSQL takes
+		// it for any join.
+		from = "view_attributes d CROSS JOIN view_versions v"
+		seq = "d.subject"
+		cond, err := c.attribute("d", driver)
+		if err != nil {
+			return nil, nil, err
+		}
+		where = append([]string{cond, "v.seq = d.subject"}, where...)
+	}
+	from += " CROSS JOIN view_models m CROSS JOIN view_names n CROSS JOIN view_projects p"
+	where = append(where, "m.id = v.model", "n.model = v.model", tx.open("n."), "p.id = m.project")
+	if q.Project != "" {
+		where = append(where, "m.project = "+c.arg(q.Project))
+	}
+	archived := false
+	if q.Filter != nil && q.Filter.Root != nil {
+		cond, err := c.node(q.Filter.Root)
+		if err != nil {
+			return nil, nil, err
+		}
+		where = append(where, cond)
+		for _, n := range q.Filter.Comparisons() {
+			archived = archived || n.Field.Attribute() == "archived"
+		}
+	}
+	if !archived {
+		where = append(where, "NOT "+c.archived())
+	}
+	if len(q.Order) == 0 {
+		if q.After != nil {
+			where = append(where, seq+" < "+c.arg(q.After.Seq))
+		}
+		text := "SELECT " + seq + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY " + seq + " DESC LIMIT " + c.arg(q.Limit+1)
+		var seqs []int64
+		err := tx.each(ctx, "search", text, c.args, func(rows rows) error {
+			var s int64
+			err := rows.Scan(&s)
+			seqs = append(seqs, s)
+			return err
+		})
+		if err != nil || len(seqs) <= q.Limit {
+			return seqs, nil, err
+		}
+		seqs = seqs[:q.Limit]
+		return seqs, &SearchKey{Seq: seqs[q.Limit-1]}, nil
+	}
+	return c.ordered(q, seq, from, where)
+}
+
+// ordered runs a search that is sorted by keys: the values are computed inside, and
+// the page is cut outside.
+func (c *compiler) ordered(q Search, seq, from string, where []string) ([]int64, *SearchKey, error) {
+	columns := []string{seq + " AS seq"}
+	var order []string
+	types := make([]pedigree.FieldType, len(q.Order))
+	for i, o := range q.Order {
+		value, t, err := c.orderValue(o.Field)
+		if err != nil {
+			return nil, nil, err
+		}
+		types[i] = t
+		columns = append(columns, fmt.Sprintf("%s AS k%d", value, i))
+		direction := "ASC"
+		if o.Desc {
+			direction = "DESC"
+		}
+		order = append(order, fmt.Sprintf("k%d %s NULLS LAST", i, direction))
+	}
+	text := "SELECT * FROM (SELECT " + strings.Join(columns, ", ") + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + ") t"
+	if q.After != nil {
+		cond, err := c.after(q, types)
+		if err != nil {
+			return nil, nil, err
+		}
+		text += " WHERE " + cond
+	}
+	text += " ORDER BY " + strings.Join(order, ", ") + ", seq DESC LIMIT " + c.arg(q.Limit+1)
+	var seqs []int64
+	var keys []*SearchKey
+	err := c.tx.each(c.ctx, "search", text, c.args, func(rows rows) error {
+		k := &SearchKey{Values: make([]any, len(types))}
+		dest := []any{&k.Seq}
+		for i := range k.Values {
+			dest = append(dest, &k.Values[i])
+		}
+		err := rows.Scan(dest...)
+		for i, v := range k.Values {
+			if b, ok := v.([]byte); ok {
+				k.Values[i] = string(b)
+			}
+		}
+		seqs, keys = append(seqs, k.Seq), append(keys, k)
+		return err
+	})
+	if err != nil || len(seqs) <= q.Limit {
+		return seqs, nil, err
+	}
+	return seqs[:q.Limit], keys[q.Limit-1], nil
+}
+
+// after is the condition that a row of t comes after a key. Absent values come last.
+func (c *compiler) after(q Search, types []pedigree.FieldType) (string, error) {
+	if len(q.After.Values) != len(types) {
+		return "", pedigree.Errorf(pedigree.CodeInvalid, "the page cursor does not fit the order").WithFix("begin again without a cursor")
+	}
+	cond := "seq < " + c.arg(q.After.Seq)
+	for i := len(types) - 1; i >= 0; i-- {
+		k := fmt.Sprintf("k%d", i)
+		v := q.After.Values[i]
+		if v == nil {
+			cond = "(" + k + " IS NULL AND " + cond + ")"
+			continue
+		}
+		if n, ok := v.(float64); ok && types[i] == timeOrVersion {
+			v = int64(n)
+		}
+		p := c.arg(v)
+		op := ">"
+		if q.Order[i].Desc {
+			op = "<"
+		}
+		cond = fmt.Sprintf("(%s %s %s OR %s IS NULL OR (%s = %s AND %s))", k, op, p, k, k, p, cond)
+	}
+	return cond, nil
+}
+
+// timeOrVersion marks order values that are integers.
+const timeOrVersion pedigree.FieldType = "integer"
+
+// orderValue is the expression of an order's value for version v.
+func (c *compiler) orderValue(f pedigree.FilterField) (string, pedigree.FieldType, error) {
+	switch key := f.Attribute(); key {
+	case "created_at":
+		return "v.seq", timeOrVersion, nil
+	case "version":
+		return "v.number", timeOrVersion, nil
+	case "model":
+		return "n.name", pedigree.TextField, nil
+	case "project":
+		return "p.name", pedigree.TextField, nil
+	case "complete":
+		return c.complete(), timeOrVersion, nil
+	case "alias", "archived":
+		return "", "", pedigree.Errorf(pedigree.CodeInvalid, "versions can't be ordered by %s", key).WithFix("order by created_at, version, model or a stored key such as metrics.auc")
+	}
+	column := "text"
+	if f.Type() == pedigree.NumberField {
+		column = "number"
+	}
+	return fmt.Sprintf("(SELECT max(a.%s) FROM view_attributes a WHERE a.subject = v.seq AND a.field = %s AND a.key = %s AND %s)",
+		column, c.arg(attributeField(f)), c.arg(f.Attribute()), c.tx.open("a.")), f.Type(), nil
+}
+
+// compiler turns a filter's tree into conditions on v (view_versions), n
+// (view_names), m (view_models) and p (view_projects).
+type compiler struct {
+	tx      *Tx
+	ctx     context.Context
+	now     time.Time
+	project string
+	args    []any
+}
+
+func (c *compiler) arg(v any) string {
+	c.args = append(c.args, v)
+	return "$" + itoa(len(c.args))
+}
+
+// sample is how many rows a driver is counted up to.
+const sample = 2000
+
+// driver chooses the comparison that finds its versions by an index, and the fewest of
+// them: an equality on a stored text that must hold, or a rare range of numbers. nil
+// means to look at versions one by one, newest first.
+func (c *compiler) driver(f *pedigree.Filter) (*pedigree.FilterNode, error) {
+	if f == nil || f.Root == nil {
+		return nil, nil
+	}
+	nodes := []*pedigree.FilterNode{f.Root}
+	if f.Root.Op == pedigree.And {
+		nodes = f.Root.Args
+	}
+	var best *pedigree.FilterNode
+	least := sample + 1
+	for _, n := range nodes {
+		if n.Op != pedigree.Compare {
+			continue
+		}
+		spec, ok := n.Field.Spec()
+		if !ok || !spec.Stored {
+			continue
+		}
+		equal := n.Cmp == pedigree.CmpEqual && spec.Type != pedigree.NumberField
+		ranged := spec.Type == pedigree.NumberField && (n.Cmp == pedigree.CmpEqual || strings.ContainsAny(string(n.Cmp), "<>"))
+		if !equal && !ranged || n.Field.Attribute() == "parent" {
+			continue
+		}
+		probe := &compiler{tx: c.tx, ctx: c.ctx, now: c.now, project: c.project}
+		cond, err := probe.attribute("d", n)
+		if err != nil {
+			return nil, err
+		}
+		var count int
+		if err := c.tx.row(c.ctx, "SELECT count(*) FROM (SELECT 1 FROM view_attributes d WHERE "+cond+" LIMIT "+itoa(sample)+") x", probe.args, &count); err != nil {
+			return nil, c.tx.s.d.translate(err, "search")
+		}
+		if ranged && count >= sample { // no order in it, and many: not worth it
+			continue
+		}
+		if count < least {
+			best, least = n, count
+		}
+	}
+	return best, nil
+}
+
+func (c *compiler) node(n *pedigree.FilterNode) (string, error) {
+	switch n.Op {
+	case pedigree.And, pedigree.Or:
+		parts := make([]string, len(n.Args))
+		for i, a := range n.Args {
+			var err error
+			if parts[i], err = c.node(a); err != nil {
+				return "", err
+			}
+		}
+		return "(" + strings.Join(parts, " "+string(n.Op)+" ") + ")", nil
+	case pedigree.Not:
+		inner, err := c.node(n.Args[0])
+		return "NOT " + inner, err
+	}
+	spec, ok := n.Field.Spec()
+	if !ok {
+		return "", pedigree.Errorf(pedigree.CodeInvalid, "there is nothing to search by under %s", n.Field)
+	}
+	if !spec.Stored {
+		return c.computed(n, spec)
+	}
+	exists := "EXISTS "
+	if n.Cmp == pedigree.CmpIsNull {
+		exists = "NOT EXISTS "
+	}
+	cond, err := c.attribute("a", n)
+	return exists + "(SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND " + cond + ")", err
+}
+
+// attribute is the condition that a row of view_attributes, under an alias, has what
+// n compares. The field comes with the key, since the primary key begins with it.
+func (c *compiler) attribute(alias string, n *pedigree.FilterNode) (string, error) {
+	key := n.Field.Attribute()
+	cond := fmt.Sprintf("%s.key = %s AND %s.field = %s AND %s", alias, c.arg(key), alias, c.arg(attributeField(n.Field)), c.tx.open(alias+"."))
+	values := n.Values
+	if key == "parent" {
+		values = nil
+		for _, v := range n.Values {
+			subject, err := c.parent(v.Text)
+			if err != nil {
+				return "", err
+			}
+			values = append(values, pedigree.FilterValue{Text: subject})
+		}
+	}
+	switch {
+	case n.Cmp == pedigree.CmpIsNull || n.Cmp == pedigree.CmpIsNotNull:
+		return cond, nil
+	case n.Field.Type() == pedigree.NumberField:
+		return cond + " AND " + c.compare(alias+".number", n.Cmp, values, func(v pedigree.FilterValue) any { return v.Number }), nil
+	case n.Cmp == pedigree.CmpEqual:
+		cond += " AND " + alias + ".hash = " + c.arg(textHash(values[0].Text))
+	case n.Cmp == pedigree.CmpIn:
+		hashes := make([]string, len(values))
+		for i, v := range values {
+			hashes[i] = c.arg(textHash(v.Text))
+		}
+		cond += " AND " + alias + ".hash IN (" + strings.Join(hashes, ", ") + ")"
+	}
+	return cond + " AND " + c.compare(alias+".text", n.Cmp, values, textValue), nil
+}
+
+func textValue(v pedigree.FilterValue) any { return v.Text }
+
+// parent turns a reference into the subject that attributes hold; what names nothing
+// stays as it is, and finds nothing.
+func (c *compiler) parent(text string) (string, error) {
+	if _, _, ok := pedigree.SplitVersionSubject(text); ok {
+		return text, nil
+	}
+	ref, err := pedigree.ParseReference(text)
+	if err != nil {
+		return "", err
+	}
+	project := c.project
+	if ref.Project != "" || project == "" {
+		project, err = c.tx.ProjectID(c.ctx, ref.In(pedigree.DefaultProject).Project)
+		if err != nil {
+			return "", err
+		}
+	}
+	id, err := c.tx.ModelID(c.ctx, project, ref.Model)
+	if err != nil || id == "" {
+		return text, err
+	}
+	found, err := c.tx.Resolve(c.ctx, id, ref)
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound {
+		return text, nil
+	}
+	return pedigree.VersionSubject(id, found.Number), err
+}
+
+// compare is "column op values".
+func (c *compiler) compare(column string, cmp pedigree.Comparator, values []pedigree.FilterValue, value func(pedigree.FilterValue) any) string {
+	switch cmp {
+	case pedigree.CmpNotEqual:
+		return column + " <> " + c.arg(value(values[0]))
+	case pedigree.CmpLike:
+		return c.tx.s.d.like(column, c.arg(c.tx.s.d.likePattern(values[0].Text)))
+	case pedigree.CmpILike:
+		return "lower(" + column + ") LIKE " + c.arg(lowerASCII(values[0].Text)) + c.tx.s.d.noEscape
+	case pedigree.CmpIn, pedigree.CmpNotIn:
+		params := make([]string, len(values))
+		for i, v := range values {
+			params[i] = c.arg(value(v))
+		}
+		return column + " " + string(cmp) + " (" + strings.Join(params, ", ") + ")"
+	default:
+		return column + " " + string(cmp) + " " + c.arg(value(values[0]))
+	}
+}
+
+// computed is the condition of a field that is no attribute.
+func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (string, error) {
+	isNull := map[pedigree.Comparator]string{pedigree.CmpIsNull: "1 = 0", pedigree.CmpIsNotNull: "1 = 1"} // of fields that every version has
+	always, null := isNull[n.Cmp]
+	switch spec.Name {
+	case "model", "project", "version":
+		if null {
+			return always, nil
+		}
+		column := map[string]string{"model": "n.name", "project": "p.name", "version": "v.number"}[spec.Name]
+		if spec.Name == "version" {
+			return c.compare(column, n.Cmp, n.Values, func(v pedigree.FilterValue) any { return v.Number }), nil
+		}
+		return c.compare(column, n.Cmp, n.Values, textValue), nil
+	case "alias":
+		exists := "EXISTS "
+		cond := ""
+		switch n.Cmp {
+		case pedigree.CmpIsNull:
+			exists = "NOT EXISTS "
+		case pedigree.CmpIsNotNull:
+		default:
+			cond = " AND " + c.compare("x.alias", n.Cmp, n.Values, textValue)
+		}
+		return exists + "(SELECT 1 FROM view_aliases x WHERE x.model = v.model AND x.version = v.number AND " + c.tx.open("x.") + cond + ")", nil
+	case "created_at":
+		if null {
+			return always, nil
+		}
+		t, err := pedigree.ParseFilterTime(n.Values[0], c.now)
+		if err != nil {
+			return "", err
+		}
+		return "(SELECT e.time FROM log_events e WHERE e.seq = v.seq) " + c.compare("", n.Cmp, []pedigree.FilterValue{{}}, func(pedigree.FilterValue) any { return micros(t) }), nil
+	case "created_by":
+		if null {
+			return always, nil
+		}
+		return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = 'created_by' AND a.key = 'created_by' AND " + c.compare("a.text", n.Cmp, n.Values, textValue) + ")", nil
+	case "archived":
+		if null {
+			return always, nil
+		}
+		if want := n.Values[0].Text == "true"; want == (n.Cmp == pedigree.CmpEqual) {
+			return c.archived(), nil
+		}
+		return "NOT " + c.archived(), nil
+	case "complete":
+		if null {
+			return always, nil
+		}
+		return c.compare(c.complete(), n.Cmp, n.Values, func(v pedigree.FilterValue) any { return v.Number }), nil
+	}
+	return "", pedigree.Errorf(pedigree.CodeUnsupported, "searching by %s is not offered", spec.Name)
+}
+
+func (c *compiler) archived() string {
+	return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = 'archived' AND a.key = 'archived' AND " + c.tx.open("a.") + ")"
+}
+
+// complete counts the points of the minimum record, as [pedigree.Points] does.
+func (c *compiler) complete() string {
+	has := func(field, more string) string {
+		return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = '" + field + "' AND " + c.tx.open("a.") + more + ")"
+	}
+	points := []string{
+		has("artifact", " AND a.key = 'artifact.kind' AND a.text <> 'none'"),
+		has("owner", ""), has("data", " AND a.key = 'data.role'"), has("metrics", ""), has("target", ""), has("rollback_note", ""),
+		"(" + has("code", " AND a.key = 'code.commit'") + " AND " + has("runtime", " AND a.key IN ('runtime.image', 'runtime.environment')") + ")",
+	}
+	for i, p := range points {
+		points[i] = "CASE WHEN " + p + " THEN 1 ELSE 0 END"
+	}
+	return "(" + strings.Join(points, " + ") + ")"
+}
+
+// attributeField is the payload field that a stored key belongs to.
+func attributeField(f pedigree.FilterField) string {
+	key := f.Attribute()
+	head, _, _ := strings.Cut(key, ".")
+	switch head {
+	case "file":
+		return "artifact"
+	case "output":
+		return "outputs"
+	case "parent":
+		return "parents"
+	}
+	return head
+}
+
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+// WithAttribute lists the versions that have a stored text under a key at tx's moment,
+// newest first, at most limit.
+func (tx *Tx) WithAttribute(ctx context.Context, field, key, text string, limit int) ([]int64, error) {
+	var seqs []int64
+	err := tx.each(ctx, "search", "SELECT DISTINCT d.subject FROM view_attributes d WHERE d.key = $1 AND d.hash = $2 AND d.text = $3 AND d.field = $4 AND "+tx.open("d.")+" ORDER BY d.subject DESC LIMIT $5",
+		[]any{key, textHash(text), text, field, limit}, func(rows rows) error {
+			var s int64
+			err := rows.Scan(&s)
+			seqs = append(seqs, s)
+			return err
+		})
+	return seqs, err
+}
