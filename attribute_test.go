@@ -3,7 +3,6 @@ package pedigree
 import (
 	"encoding/json"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -178,39 +177,23 @@ func keyText(key string) string {
 	return key
 }
 
-// TestPointsOf checks the count that lists show against Complete.
-func TestPointsOf(t *testing.T) {
-	for field := range (&Record{Owner: "x"}).Fields() {
-		_ = field
-	}
+// TestPoints checks the count that lists show against Complete.
+func TestPoints(t *testing.T) {
 	for _, drop := range append([]string{""}, RecordFields...) {
-		r := normalRecord(t)
-		fields := r.Fields()
+		whole := normalRecord(t)
+		fields := whole.Fields()
 		delete(fields, drop)
-		r = Record{}
+		var r Record
 		if err := json.Unmarshal(marshal(fields), &r); err != nil {
 			t.Fatal(err)
 		}
-		points := map[string]bool{}
+		points := Points{}
 		for _, a := range r.Attributes() {
-			for _, p := range PointsOf(a) {
-				points[p] = true
-			}
+			points.Add(a)
 		}
-		have := len(points)
-		if points["code"] || points["runtime"] { // one point together
-			have--
-			if points["code"] != points["runtime"] {
-				have = have - 0
-			}
-		}
-		checkEqual(t, "without "+drop, have, r.Complete(false)[2].Have)
-		if drop == "" {
-			checkEqual(t, "whole", have, RecordPoints)
-		}
+		checkEqual(t, "without "+drop, points.Count(), r.Complete(false)[2].Have)
 	}
-	for _, kind := range []ArtifactKind{ArtifactStored, ArtifactLinked, ArtifactNone} {
-		got := PointsOf(Attribute{Field: "artifact", Key: "artifact.kind", Text: string(kind)})
-		checkEqual(t, string(kind), slices.Contains(got, "artifact"), kind != ArtifactNone)
-	}
+	points := Points{}
+	points.Add(Attribute{Field: "artifact", Key: "artifact.kind", Text: string(ArtifactNone)})
+	checkEqual(t, "artifact of kind none", points.Count(), 0)
 }

@@ -2,9 +2,11 @@ package pedigree
 
 import (
 	"encoding/json"
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func TestParseName(t *testing.T) {
@@ -106,6 +108,16 @@ func TestParseDigest(t *testing.T) {
 	if err != nil || n != 3 || got != DigestBytes([]byte("abc")) {
 		t.Errorf("DigestReader: got %s, %d, %v", got, n, err)
 	}
+	broken := errors.New("broken")
+	if got, _, err := DigestReader(iotest.ErrReader(broken)); !errors.Is(err, broken) || got != "" {
+		t.Errorf("DigestReader of a broken reader: got %q, %v", got, err)
+	}
+}
+
+func TestClip(t *testing.T) {
+	checkEqual(t, "short", clip("é"), "é")
+	checkEqual(t, "long", clip(strings.Repeat("é", 41)), strings.Repeat("é", 40)+"…")
+	checkEqual(t, "inside a character", clip("x"+strings.Repeat("é", 40)), "x"+strings.Repeat("é", 39)+"…")
 }
 
 // TestUnmarshalText checks that JSON brings nothing in that the parsers refuse.

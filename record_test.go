@@ -157,6 +157,8 @@ func TestBlobs(t *testing.T) {
 	got, err := r.Blobs()
 	checkCode(t, "blobs", err, "")
 	checkEqual(t, "blobs", got, []Digest{DigestBytes(m), DigestBytes(c), testDigest("#!/bin/sh"), testDigest("{}"), testDigest("onnx"), testDigest("report")})
+	_, err = (&Record{Artifact: Artifact{Kind: ArtifactStored}}).Blobs()
+	checkCode(t, "stored without files", err, CodeInvalid)
 	linked := Record{Artifact: Artifact{Kind: ArtifactLinked, URI: "s3://b/m", Digest: testDigest("x")}}
 	got, err = linked.Blobs()
 	checkCode(t, "linked", err, "")

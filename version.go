@@ -379,7 +379,7 @@ func (v *Version) Delete(reason string) ([]Draft, error) {
 // that registered and amended it, oldest first. It returns [CodeCorrupt] for payloads
 // that don't fit.
 func FoldRecord(v *Version, events []Event) error {
-	v.Record = Record{}
+	v.Record, v.Amendments, v.Erased = Record{}, nil, nil
 	current := map[string]json.RawMessage{}
 	erased := map[string]bool{}
 	digest := NewHasher()

@@ -11,10 +11,11 @@ import (
 	"github.com/pedigree-ml/pedigree"
 )
 
-// bufferSize is large enough that a hand-over between goroutines costs nothing beside
-// hashing it (half a millisecond), and small enough that many uploads at once stay
-// small: one buffer for a blob that fits in it, three for any other.
-const bufferSize = 1 << 20
+// bufferSize is large enough that handing a buffer over costs nothing beside hashing it
+// (about 150 µs), and small enough that it is still in the processor's cache when it is
+// written: measured, 1 MiB is no faster and costs a tenth more processor time. A blob
+// that fits in it takes one, any other takes three.
+const bufferSize = 256 << 10
 
 // buffers keeps idle buffers for the next blob.
 type buffers struct{ pool sync.Pool }

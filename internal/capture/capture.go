@@ -46,6 +46,9 @@ const (
 	// UntrackedPrefix begins the names of evidence of kind "notebook": notebooks and
 	// scripts that git does not track.
 	UntrackedPrefix = "capture/nb/"
+	// ScriptPrefix begins the name of the training script, of kind "notebook" too, where
+	// it is outside the repository or there is no repository.
+	ScriptPrefix = "capture/script/"
 	// LockPrefix begins the name of evidence of kind "environment": a lock file.
 	LockPrefix = "capture/"
 )
@@ -286,8 +289,10 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 
 // text makes a captured value fit for the record: valid UTF-8 on one line, not too
 // long, without credentials; "" when it still looks like a secret.
-func text(s string) string {
-	s = RedactRequirement(printable(s))
+func text(s string) string { return safe(RedactRequirement(printable(s))) }
+
+// safe is the last part of text: the length, and no secrets.
+func safe(s string) string {
 	if r := []rune(s); len(r) > maxText {
 		s = string(r[:maxText])
 	}

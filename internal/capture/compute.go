@@ -23,7 +23,7 @@ var instanceTypes = []string{
 	"$PEDIGREE_INSTANCE_TYPE", // whoever runs us knows best
 	"$SM_CURRENT_INSTANCE_TYPE",
 	"$NODE_INSTANCE_TYPE", // by convention, from the node's label
-	"$AWS_EXECUTION_ENV", // not a type, but all there is on Fargate
+	"$AWS_EXECUTION_ENV",  // not a type, but all there is on Fargate
 }
 
 // image is the container image that the job runs in. Inside a container that doesn't
@@ -76,7 +76,8 @@ func imageName(s string) string {
 	if host, rest, ok := strings.Cut(s, "/"); ok {
 		s = host[strings.LastIndexByte(host, '@')+1:] + "/" + rest
 	}
-	return text(s)
+	// Not text: "name:tag@sha256:…" looks like "user:password@host".
+	return safe(redactURLs(printable(s)))
 }
 
 // contained says whether this is a container, as far as one can see.

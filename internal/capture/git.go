@@ -22,14 +22,17 @@ import (
 type worktree struct {
 	root      string // of the work tree; "" where there is none
 	code      pedigree.Code
+	patch     [][]byte // git diff HEAD, one part a changed file
 	untracked []string // notebooks and scripts that git does not track: paths from root, with slashes
+	script    string   // the path on disk of a script that git does not track, and
+	evidence  string   // its name as evidence
 }
 
 // code records the code version, from git or else from the variables of the CI
 // system, and attaches what differs from the commit.
 func (c *capturer) code(ctx context.Context, jobs []*system) worktree {
 	tree, why := c.git(ctx)
-	script := c.script(ctx, &tree)
+	c.script(ctx, &tree)
 	ci, ciName := jobCode(c.Env, jobs)
 	code := &tree.code
 	switch {
@@ -57,16 +60,14 @@ func (c *capturer) code(ctx context.Context, jobs []*system) worktree {
 		c.result.Record.Code = code
 	}
 	switch {
-	case !code.Dirty && script == "":
+	case !code.Dirty && tree.script == "":
 	case !c.Diff:
 		if code.Dirty {
 			c.note("the work tree differs from the commit, and --no-diff leaves out how")
 		}
 	default:
-		if code.Dirty && code.Commit != "" && tree.root != "" {
-			c.attachPatch(ctx, tree.root)
-		}
-		c.attachUntracked(tree, script)
+		c.attachPatch(tree.patch)
+		c.attachUntracked(tree)
 	}
 	return tree
 }
@@ -109,13 +110,19 @@ func (c *capturer) git(ctx context.Context) (tree worktree, why string) {
 		tree.code.Commit, tree.code.Dirty = "", true
 		return tree, "the git repository has no commit yet"
 	}
-	_, err = c.gitCommand(ctx, tree.root, maxOutput, "diff", "--quiet", "--no-ext-diff", "HEAD", "--")
-	var exit *exec.ExitError
+	// As text, and whatever a person's settings are: changed binary files are named
+	// without their content.
+	out, err = c.gitCommand(ctx, tree.root, maxPatch, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative",
+		"--full-index", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/", "HEAD", "--")
 	switch {
-	case errors.As(err, &exit) && exit.ExitCode() == 1:
+	case errors.Is(err, errTooMuch):
 		tree.code.Dirty = true
+		c.leftOut = append(c.leftOut, fmt.Sprintf("changes of tracked files (over %s)", size(maxPatch)))
 	case err != nil:
 		c.note("whether the work tree differs from the commit is not known: git diff %s", reason(err))
+	default:
+		tree.patch = splitPatch(out)
+		tree.code.Dirty = tree.code.Dirty || len(tree.patch) > 0
 	}
 	return tree, ""
 }
@@ -139,7 +146,7 @@ func (c *capturer) gitCommand(ctx context.Context, dir string, limit int, args .
 			}
 		}
 	}
-	args = append([]string{"--no-pager", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never", "-c", "submodule.recurse=false"}, args...)
+	args = append([]string{"--no-pager", "-c", "core.fsmonitor=false", "-c", "diff.autoRefreshIndex=false", "-c", "protocol.allow=never", "-c", "submodule.recurse=false"}, args...)
 	return c.run(ctx, program{name: "git", args: args, dir: dir, env: env, timeout: gitTimeout, limit: limit})
 }
 
@@ -212,15 +219,15 @@ func commitID(s string) string {
 	return s
 }
 
-// script finds the training script: its path in the repository goes to the code, and
-// when git does not track it, its path on disk is returned, to be attached.
-func (c *capturer) script(ctx context.Context, tree *worktree) string {
+// script finds the training script or notebook: its path in the repository becomes
+// the path of the code. When git does not track it, it is to be attached.
+func (c *capturer) script(ctx context.Context, tree *worktree) {
 	file := c.Script
 	if nb := c.Env("JPY_SESSION_NAME"); file == "" && strings.HasSuffix(nb, ".ipynb") {
 		file = nb // set by notebook servers for the kernel
 	}
 	if file == "" || c.Dir == "" && !filepath.IsAbs(file) {
-		return ""
+		return
 	}
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(c.Dir, file)
@@ -230,41 +237,35 @@ func (c *capturer) script(ctx context.Context, tree *worktree) string {
 		if c.Script != "" {
 			c.note("the script %s is not a file", printable(c.Script))
 		}
-		return ""
-	}
-	if root, err := filepath.EvalSymlinks(tree.root); err == nil && tree.root != "" {
-		if rel, err := filepath.Rel(root, file); err == nil && filepath.IsLocal(rel) {
-			rel = filepath.ToSlash(rel)
-			tree.code.Path = text(rel)
-			out, err := c.gitCommand(ctx, tree.root, maxOutput, "ls-files", "-z", "--", ":(top,literal)"+rel)
-			if err == nil && len(out) > 0 {
-				return ""
-			}
-			tree.code.Dirty = true
-			return file
-		}
-		c.note("the script %s is outside the git repository", printable(filepath.Base(file)))
-	}
-	tree.code.Path = text(filepath.Base(file))
-	return file
-}
-
-// attachPatch attaches git diff HEAD, as text: changed binary files are named in it
-// without their content. Where it is too large, its largest files are left out.
-func (c *capturer) attachPatch(ctx context.Context, root string) {
-	patch, err := c.gitCommand(ctx, root, maxPatch, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative",
-		"--full-index", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/", "HEAD", "--")
-	if err != nil {
-		c.note("the work tree differs from the commit, and how is not recorded: git diff %s", reason(err))
 		return
 	}
-	if len(patch) == 0 {
-		return // only untracked files
+	tree.code.Path = text(filepath.Base(file))
+	tree.script, tree.evidence = file, ScriptPrefix+filepath.Base(file)
+	if tree.root == "" {
+		return
 	}
-	for line := range bytes.Lines(patch) {
-		if bytes.HasPrefix(line, []byte("+Subproject commit ")) && bytes.Contains(line, []byte("-dirty")) {
-			c.note("changes inside a submodule are not in the patch")
-			break
+	root, err := filepath.EvalSymlinks(tree.root)
+	rel, relErr := filepath.Rel(root, file)
+	if err != nil || relErr != nil || !filepath.IsLocal(rel) {
+		c.note("the script %s is outside the git repository", printable(filepath.Base(file)))
+		return
+	}
+	rel = filepath.ToSlash(rel)
+	tree.code.Path = text(rel)
+	out, err := c.gitCommand(ctx, tree.root, maxOutput, "ls-files", "-z", "--", ":(top,literal)"+rel)
+	if err == nil && len(out) > 0 {
+		tree.script, tree.evidence = "", "" // tracked: in the commit or in the patch
+		return
+	}
+	tree.code.Dirty = true
+	tree.evidence = UntrackedPrefix + rel
+}
+
+// attachPatch attaches the patch. Where it is too large, its largest files are left out.
+func (c *capturer) attachPatch(patch [][]byte) {
+	for _, part := range patch {
+		if submodule.Match(part) {
+			c.note("changes inside the submodule %s are not in the patch", headerFile(part))
 		}
 	}
 	kept, dropped := fitPatch(patch, c.left)
@@ -278,39 +279,52 @@ func (c *capturer) attachPatch(ctx context.Context, root string) {
 	}
 }
 
-// fitPatch keeps the changes of as many files as fit into limit bytes, the smallest
-// first, in the order of the patch, and names the others.
-func fitPatch(patch []byte, limit int) (kept []byte, dropped []string) {
-	if len(patch) <= limit {
-		return patch, nil
-	}
-	var files [][]byte // one a changed file
-	for line := range bytes.Lines(patch) {
-		if len(files) == 0 || bytes.HasPrefix(line, []byte(diffHeader)) {
-			files = append(files, nil)
+var submodule = regexp.MustCompile(`(?m)^\+Subproject commit [0-9a-f]+-dirty$`)
+
+// splitPatch splits a patch into its files. A file with a header alone was touched and
+// has not changed: git would say nothing of it if it could write its index, which it
+// may not here.
+func splitPatch(patch []byte) [][]byte {
+	var parts [][]byte
+	begin, end, lines := 0, 0, 0
+	flush := func() {
+		if lines > 1 {
+			parts = append(parts, patch[begin:end])
 		}
-		last := len(files) - 1
-		files[last] = append(files[last], line...)
+		begin, lines = end, 0
 	}
-	bySize := make([]int, len(files))
+	for line := range bytes.Lines(patch) {
+		if bytes.HasPrefix(line, []byte(diffHeader)) {
+			flush()
+		}
+		end += len(line)
+		lines++
+	}
+	flush()
+	return parts
+}
+
+// fitPatch joins as many parts as fit into limit bytes, the smallest first, in their
+// order, and names the others.
+func fitPatch(parts [][]byte, limit int) (kept []byte, dropped []string) {
+	bySize := make([]int, len(parts))
 	for i := range bySize {
 		bySize[i] = i
 	}
-	sort.SliceStable(bySize, func(i, j int) bool { return len(files[bySize[i]]) < len(files[bySize[j]]) })
-	fits := make([]bool, len(files))
+	sort.SliceStable(bySize, func(i, j int) bool { return len(parts[bySize[i]]) < len(parts[bySize[j]]) })
+	fits := make([]bool, len(parts))
 	for _, i := range bySize {
-		if len(files[i]) <= limit {
-			limit -= len(files[i])
+		if len(parts[i]) <= limit {
+			limit -= len(parts[i])
 			fits[i] = true
 		}
 	}
-	for i, f := range files {
+	for i, part := range parts {
 		if fits[i] {
-			kept = append(kept, f...)
+			kept = append(kept, part...)
 			continue
 		}
-		header, _, _ := strings.Cut(string(f), "\n")
-		dropped = append(dropped, fmt.Sprintf("changes of %s (%s)", changedFile(header), size(int64(len(f)))))
+		dropped = append(dropped, fmt.Sprintf("changes of %s (%s)", headerFile(part), size(int64(len(part)))))
 	}
 	return kept, dropped
 }
@@ -318,6 +332,12 @@ func fitPatch(patch []byte, limit int) (kept []byte, dropped []string) {
 // diffHeader begins the changes of one file in a patch. No line of content begins so:
 // each has a marker before it.
 const diffHeader = "diff --git "
+
+// headerFile returns the path of the file that a part of a patch changes.
+func headerFile(part []byte) string {
+	header, _, _ := bytes.Cut(part, []byte("\n"))
+	return changedFile(string(header))
+}
 
 // changedFile returns the path that a diff header names.
 func changedFile(header string) string {
@@ -332,58 +352,55 @@ func changedFile(header string) string {
 
 // attachUntracked attaches the script first, when git does not track it, and then the
 // other untracked notebooks and scripts, the smallest first.
-func (c *capturer) attachUntracked(tree worktree, script string) {
-	type file struct {
-		name string // of the evidence, after UntrackedPrefix
-		size int64
-		read func() (io.ReadCloser, error)
+func (c *capturer) attachUntracked(tree worktree) {
+	if tree.script != "" {
+		f, err := os.Open(tree.script)
+		c.attachFile(tree.evidence, f, err)
 	}
-	var files []file
-	if script != "" {
-		if fi, err := os.Stat(script); err == nil {
-			name := tree.code.Path
-			if name == "" {
-				name = filepath.Base(script)
-			}
-			files = append(files, file{name, fi.Size(), func() (io.ReadCloser, error) { return os.Open(script) }})
+	if len(tree.untracked) == 0 {
+		return
+	}
+	root, err := os.OpenRoot(tree.root) // no link leads out of the work tree
+	if err != nil {
+		c.note("untracked notebooks and scripts are not attached: the work tree can't be opened")
+		return
+	}
+	defer root.Close()
+	sizes := map[string]int64{}
+	var names []string
+	for _, name := range tree.untracked {
+		fi, err := root.Lstat(filepath.FromSlash(name))
+		if err == nil && fi.Mode().IsRegular() && UntrackedPrefix+name != tree.evidence {
+			names = append(names, name)
+			sizes[name] = fi.Size()
 		}
 	}
-	if len(tree.untracked) > 0 {
-		root, err := os.OpenRoot(tree.root) // no link leads out of the work tree
-		if err != nil {
-			c.note("untracked notebooks and scripts are not attached: the work tree can't be opened")
-			return
-		}
-		defer root.Close()
-		var others []file
-		for _, p := range tree.untracked {
-			fi, err := root.Lstat(filepath.FromSlash(p))
-			if err != nil || !fi.Mode().IsRegular() || script != "" && p == tree.code.Path {
-				continue
-			}
-			others = append(others, file{p, fi.Size(), func() (io.ReadCloser, error) { return root.Open(filepath.FromSlash(p)) }})
-		}
-		sort.SliceStable(others, func(i, j int) bool { return others[i].size < others[j].size })
-		files = append(files, others...)
+	sort.SliceStable(names, func(i, j int) bool { return sizes[names[i]] < sizes[names[j]] })
+	for _, name := range names {
+		f, err := root.Open(filepath.FromSlash(name))
+		c.attachFile(UntrackedPrefix+name, f, err)
 	}
-	for _, f := range files {
-		name := UntrackedPrefix + f.name
-		if f.size > int64(c.left) {
-			c.leftOut = append(c.leftOut, printable(name)+" ("+size(f.size)+")")
-			continue
+}
+
+// attachFile attaches the content of f, which it closes, unless opening it gave err.
+func (c *capturer) attachFile(name string, f *os.File, err error) {
+	var content []byte
+	var total int64
+	if err == nil {
+		defer f.Close()
+		var fi os.FileInfo
+		if fi, err = f.Stat(); err == nil {
+			total = fi.Size()
+			content, err = io.ReadAll(io.LimitReader(f, int64(c.left)+1))
 		}
-		r, err := f.read()
-		if err != nil {
-			c.note("left out: %s: it can't be read", printable(name))
-			continue
-		}
-		content, err := io.ReadAll(io.LimitReader(r, int64(c.left)+1)) // it may have grown
-		r.Close()
-		if err != nil {
-			c.note("left out: %s: it can't be read", printable(name))
-			continue
-		}
-		c.attach(pedigree.Evidence{Name: name, Kind: "notebook", MediaType: mediaType(f.name), Note: "not tracked by git"}, content)
+	}
+	switch {
+	case err != nil:
+		c.note("left out: %s: it can't be read", printable(name))
+	case len(content) > c.left:
+		c.leftOut = append(c.leftOut, printable(name)+" ("+size(max(total, int64(len(content))))+")")
+	default:
+		c.attach(pedigree.Evidence{Name: name, Kind: "notebook", MediaType: mediaType(name), Note: "not tracked by git"}, content)
 	}
 }
 

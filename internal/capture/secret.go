@@ -44,29 +44,24 @@ func (f Finding) String() string {
 func FindSecrets(name string, content []byte) []Finding {
 	patch := strings.HasSuffix(name, ".patch") || strings.HasSuffix(name, ".diff")
 	lines := strings.Split(string(content), "\n")
+	files := make([]string, len(lines)) // which file each line is of
 	changed := ""
 	for i, line := range lines {
 		line = strings.TrimSuffix(line, "\r")
-		if patch && strings.HasPrefix(line, diffHeader) {
-			continue
-		}
-		if patch && line != "" && strings.IndexByte("+- ", line[0]) >= 0 {
+		switch {
+		case patch && strings.HasPrefix(line, diffHeader):
+			changed, line = changedFile(line), ""
+		case patch && line != "" && strings.IndexByte("+- ", line[0]) >= 0:
 			line = line[1:]
 		}
+		files[i] = changed
 		lines[i] = escapes.Replace(cutRuns(line))
 	}
 	var found []Finding
 	for i, line := range lines {
-		if patch && strings.HasPrefix(line, diffHeader) {
-			changed = changedFile(line)
-			continue
-		}
-		file := name
-		if patch {
-			file = changed
-		}
-		for _, kind := range secretKinds(line, lines[i+1:min(len(lines), i+6)], isCode(file)) {
-			found = append(found, Finding{File: name, Path: changed, Line: i + 1, Kind: kind})
+		code := isCode(name) || patch && isCode(files[i])
+		for _, kind := range secretKinds(line, lines[i+1:min(len(lines), i+6)], code) {
+			found = append(found, Finding{File: name, Path: files[i], Line: i + 1, Kind: kind})
 		}
 	}
 	return found
@@ -120,37 +115,40 @@ func isAlnum(c byte) bool {
 
 // keyRule finds the keys of a service by their form. Its first group is the key.
 type keyRule struct {
-	kind string
-	re   *regexp.Regexp
-	ok   func(key string) bool // says whether what was found is a key; nil for yes
+	kind  string
+	hints string // texts in lower case, one of which is in every line that can match
+	re    *regexp.Regexp
+	ok    func(key string) bool // says whether what was found is a key
 }
 
 // keyRules in the order in which they are tried. A form without a telling separator
 // must not begin or end inside a longer word, so that base64 doesn't match by chance.
 var keyRules = []keyRule{
-	{"AWS access key", regexp.MustCompile(`(?:^|[^A-Za-z0-9+/])((?:AKIA|ASIA)[A-Z2-7]{16})(?:[^A-Za-z0-9+]|$)`), notExample},
-	{"AWS secret key", regexp.MustCompile(`(?i)(?:aws|secret)[a-z0-9_. -]{0,30}key["'\]]*\s*[:=,]\s*["']?([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)`), awsSecret},
-	{"GitHub token", regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{36,255})\b`), varied},
-	{"GitHub token", regexp.MustCompile(`\b(github_pat_[A-Za-z0-9_]{60,255})\b`), varied},
-	{"GitLab token", regexp.MustCompile(`\b(gl(?:pat|dt|rt|cbt|ptt|ft|soat|oas|imt|agent)-[A-Za-z0-9_.-]{20,})`), varied},
-	{"Slack token", regexp.MustCompile(`\b(xox[abeoprs]-[A-Za-z0-9-]{12,})`), varied},
-	{"Slack token", regexp.MustCompile(`\b(xapp-\d-[A-Za-z0-9-]{20,})`), varied},
-	{"Slack webhook", regexp.MustCompile(`(hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{30,})`), varied},
-	{"Google API key", regexp.MustCompile(`(?:^|[^A-Za-z0-9+/_-])(AIza[A-Za-z0-9_-]{35})(?:[^A-Za-z0-9+/_-]|$)`), varied},
-	{"Google OAuth secret", regexp.MustCompile(`\b(GOCSPX-[A-Za-z0-9_-]{24,})`), varied},
-	{"Google access token", regexp.MustCompile(`\b(ya29\.[A-Za-z0-9_-]{30,})`), varied},
-	{"Hugging Face token", regexp.MustCompile(`\b(hf_[A-Za-z0-9]{34,})\b`), varied},
-	{"Hugging Face token", regexp.MustCompile(`\b(api_org_[A-Za-z0-9]{34,})\b`), varied},
-	{"OpenAI or Anthropic key", regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])(sk-(?:proj|svcacct|admin|ant|or)-[A-Za-z0-9_-]{20,})`), varied},
-	{"OpenAI key", regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])(sk-[A-Za-z0-9]{32,})\b`), varied},
-	{"Azure account key", regexp.MustCompile(`(?i)((?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{40,}={0,2})`), varied},
-	{"Azure client secret", regexp.MustCompile(`(?:^|[^A-Za-z0-9_.~-])([A-Za-z0-9_.~-]{3}\dQ~[A-Za-z0-9_.~-]{31,34})(?:[^A-Za-z0-9_.~-]|$)`), varied},
-	{"signed URL", regexp.MustCompile(`(?i)[?&]((?:sig=[A-Za-z0-9%/+]{40,}|X-(?:Amz|Goog)-Signature=[0-9a-f]{64,}))`), varied},
-	{"Databricks token", regexp.MustCompile(`\b(dapi[0-9a-f]{32})(?:-\d)?\b`), varied},
-	{"PyPI token", regexp.MustCompile(`\b(pypi-AgEI[A-Za-z0-9_-]{50,})`), nil},
-	{"npm token", regexp.MustCompile(`\b(npm_[A-Za-z0-9]{36})\b`), varied},
-	{"Stripe key", regexp.MustCompile(`\b([rs]k_live_[A-Za-z0-9]{20,})`), varied},
-	{"JSON web token", regexp.MustCompile(`(?:^|[^A-Za-z0-9_.-])(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})`), jsonWebToken},
+	{"AWS access key", "akia asia", regexp.MustCompile(`(?:^|[^A-Za-z0-9+/])((?:AKIA|ASIA)[A-Z2-7]{16})(?:[^A-Za-z0-9+]|$)`), notExample},
+	{"AWS secret key", "key", regexp.MustCompile(`(?i)(?:aws|secret)[a-z0-9_. -]{0,30}key["'\]]*\s*[:=,]\s*["']?([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)`), awsSecret},
+	{"GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{36,255})\b`), varied},
+	{"GitHub token", "github_pat_", regexp.MustCompile(`\b(github_pat_[A-Za-z0-9_]{60,255})\b`), varied},
+	{"GitLab token", "gl", regexp.MustCompile(`\b(gl(?:pat|dt|rt|cbt|ptt|ft|soat|oas|imt|agent)-[A-Za-z0-9_.-]{20,})`), varied},
+	{"Slack token", "xox", regexp.MustCompile(`\b(xox[abeoprs]-[A-Za-z0-9-]{12,})`), varied},
+	{"Slack token", "xapp-", regexp.MustCompile(`\b(xapp-\d-[A-Za-z0-9-]{20,})`), varied},
+	{"Slack webhook", "hooks.slack.com", regexp.MustCompile(`(hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{30,})`), varied},
+	{"Google API key", "aiza", regexp.MustCompile(`(?:^|[^A-Za-z0-9+/_-])(AIza[A-Za-z0-9_-]{35})(?:[^A-Za-z0-9+/_-]|$)`), varied},
+	{"Google OAuth secret", "gocspx-", regexp.MustCompile(`\b(GOCSPX-[A-Za-z0-9_-]{24,})`), varied},
+	{"Google access token", "ya29.", regexp.MustCompile(`\b(ya29\.[A-Za-z0-9_-]{30,})`), varied},
+	{"Hugging Face token", "hf_", regexp.MustCompile(`\b(hf_[A-Za-z0-9]{34,})\b`), varied},
+	{"Hugging Face token", "api_org_", regexp.MustCompile(`\b(api_org_[A-Za-z0-9]{34,})\b`), varied},
+	{"OpenAI or Anthropic key", "sk-", regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])(sk-(?:proj|svcacct|admin|ant|or)-[A-Za-z0-9_-]{20,})`), varied},
+	{"OpenAI key", "sk-", regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])(sk-[A-Za-z0-9]{32,})\b`), varied},
+	{"Azure account key", "accountkey= sharedaccesskey=", regexp.MustCompile(`(?i)(?:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{40,}={0,2})`), varied},
+	{"Azure client secret", "q~", regexp.MustCompile(`(?:^|[^A-Za-z0-9_.~-])([A-Za-z0-9_.~-]{3}\dQ~[A-Za-z0-9_.~-]{31,34})(?:[^A-Za-z0-9_.~-]|$)`), varied},
+	{"signed URL", "sig= -signature=", regexp.MustCompile(`(?i)[?&](?:sig|X-(?:Amz|Goog)-Signature)=([A-Za-z0-9%/+]{40,})`), varied},
+	{"Databricks token", "dapi", regexp.MustCompile(`\b(dapi[0-9a-f]{32})(?:-\d)?\b`), varied},
+	{"PyPI token", "pypi-agei", regexp.MustCompile(`\b(pypi-AgEI[A-Za-z0-9_-]{50,})`), varied},
+	{"npm token", "npm_", regexp.MustCompile(`\b(npm_[A-Za-z0-9]{36})\b`), varied},
+	{"Stripe key", "k_live_", regexp.MustCompile(`\b([rs]k_live_[A-Za-z0-9]{20,})`), varied},
+	{"JSON web token", "eyj", regexp.MustCompile(`(?:^|[^A-Za-z0-9_.-])(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})`), jsonWebToken},
+	{"authorization header", "bearer basic token", regexp.MustCompile(`(?i)\b(?:Bearer|Basic|Token)\s+([A-Za-z0-9_.~+/=-]{20,})`), looksRandom},
+	{"connection string with a password", "password= pwd=", regexp.MustCompile(`(?i)[?&;]\s*(?:password|pwd)=([^&\s"';]{6,})`), passwordLike},
 }
 
 var (
@@ -162,6 +160,7 @@ var (
 // secretKinds names what a line looks to hold; after is the lines that follow it.
 func secretKinds(line string, after []string, code bool) []string {
 	var kinds []string
+	lower := strings.ToLower(line)
 	add := func(kind string) {
 		if !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
@@ -169,7 +168,7 @@ func secretKinds(line string, after []string, code bool) []string {
 	}
 	if m := keyBlock.FindStringSubmatch(line); m != nil {
 		// The header alone is how programs look for one.
-		if keyBody.MatchString(m[1]) || slices.ContainsFunc(after, keyBody.MatchString) {
+		if keyBody.MatchString(m[1]) || !strings.Contains(m[1], "-----END") && slices.ContainsFunc(after, keyBody.MatchString) {
 			if googleKey.MatchString(line) {
 				add("Google service account key")
 			} else {
@@ -178,24 +177,37 @@ func secretKinds(line string, after []string, code bool) []string {
 		}
 	}
 	for _, r := range keyRules {
+		if !containsAny(lower, r.hints) {
+			continue
+		}
 		for _, m := range r.re.FindAllStringSubmatch(line, -1) {
-			if r.ok == nil || r.ok(m[1]) {
+			if r.ok(m[1]) {
 				add(r.kind)
 				break
 			}
 		}
 	}
-	if strings.Contains(line, "://") {
+	if len(kinds) == 0 && strings.Contains(line, "://") {
 		for _, m := range userInfo.FindAllStringSubmatch(line, -1) {
-			if kind := urlSecret(m[1], m[2], m[3]); kind != "" {
+			if kind := urlSecret(m[1], m[2], m[3], m[4]); kind != "" {
 				add(kind)
 			}
 		}
 	}
-	if len(kinds) == 0 && assigned(line, code) {
+	if len(kinds) == 0 && containsAny(lower, "pass pwd secret token key login(") && assigned(line, code) {
 		add("password or token")
 	}
 	return kinds
+}
+
+// containsAny says whether one of the words, which spaces separate, is in s.
+func containsAny(s, words string) bool {
+	for w := range strings.SplitSeq(words, " ") {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
 }
 
 func notExample(key string) bool { return !strings.HasSuffix(key, "EXAMPLE") && varied(key) }
@@ -217,16 +229,18 @@ func jsonWebToken(key string) bool {
 	return err == nil && strings.Contains(string(b), `"alg"`)
 }
 
-// userInfo finds scheme, user and password of URLs that have a user.
-var userInfo = regexp.MustCompile("(?i)\\b([a-z][a-z0-9+.-]{1,20})://([^\\s:/@\"'<>`]*)(?::([^\\s/@\"'<>`]+))?@[^\\s/\"'<>`]")
+// userInfo finds scheme, user, password and host of URLs that have a user.
+var userInfo = regexp.MustCompile("(?i)\\b([a-z][a-z0-9+.-]{1,20})://([^\\s:/@\"'<>`]*)(?::([^\\s/@\"'<>`]+))?@([^\\s/\"'<>`]+)")
 
 // urlSecret says what the user info of a URL is: a password, a token in the place of
 // the user, or "" for neither.
-func urlSecret(scheme, user, password string) string {
+func urlSecret(scheme, user, password, host string) string {
 	switch {
+	case exampleHost.MatchString(host):
+		return ""
 	case password == "" && looksRandom(user):
 		return "URL with a token"
-	case password == "" || len(password) < 3 || password == user || placeholder(password) || usualPassword[strings.ToLower(password)]:
+	case password == "" || len(password) < 4 || password == user || placeholder(password) || usualPassword[strings.ToLower(password)]:
 		return ""
 	}
 	scheme, _, _ = strings.Cut(strings.ToLower(scheme), "+")
@@ -235,6 +249,9 @@ func urlSecret(scheme, user, password string) string {
 	}
 	return "URL with a password"
 }
+
+// exampleHost is a host that is reserved for documentation.
+var exampleHost = regexp.MustCompile(`(?i)(^|\.)example(\.(com|net|org))?(:\d+)?$`)
 
 // usualPassword are the words that stand for a password in examples.
 var usualPassword = map[string]bool{
@@ -251,7 +268,7 @@ var (
 	// quotedValue finds name = "value", "name": "value", env["name"] = "value",
 	// name: str = "value" and get("name", "value").
 	quotedValue = regexp.MustCompile(`(?i)(?:^|[^a-z0-9_.-])([a-z0-9_.-]{0,40}?(` + passwordNames + `|` + tokenNames + `))["'\]]*` +
-		`(?:\s*:\s*[a-z][a-z |\[\]]{0,20})?\s*(?:=>|:=|<-|==|[:=,])\s*[rbuf]{0,2}["']([^"'\s]{8,400})["']`)
+		`(?:\s*:\s*[a-z][a-z |\[\]]{0,20})?\s*(=>|:=|<-|==|[:=,])\s*[rbuf]{0,2}["']([^"'\s]{8,400})["']`)
 	// bareValue finds name=value and name: value where they fill the line.
 	bareValue = regexp.MustCompile(`(?i)^[\s"']*(?:-\s+)?(?:(!?\s*export|set|%env|%set_env|ENV|ARG)\s+)?["']?([a-z0-9_.-]{0,40}?(` + passwordNames + `|` + tokenNames + `))["']?` +
 		`\s*[:=]\s*([^\s"'#;,]{8,400})["',\s]*(?:\s#.*)?$`)
@@ -261,12 +278,9 @@ var (
 
 // assigned says whether the line gives a password or a token to a name for one.
 func assigned(line string, code bool) bool {
-	lower := strings.ToLower(line)
-	if !slices.ContainsFunc([]string{"pass", "pwd", "secret", "token", "key", "login("}, func(w string) bool { return strings.Contains(lower, w) }) {
-		return false
-	}
 	for _, m := range quotedValue.FindAllStringSubmatch(line, -1) {
-		if secretValue(m[2], m[3]) {
+		// After a comma, the word may be one of a list: only what is surely random counts.
+		if secretValue(m[2], m[4]) && (m[3] != "," || looksRandom(m[4]) || mixed.MatchString(m[4])) {
 			return true
 		}
 	}
@@ -284,11 +298,20 @@ func secretValue(name, value string) bool {
 		return false
 	}
 	if !isPasswordName.MatchString(name) {
-		return looksRandom(value)
+		// A UUID may be a key; as a "token" it rather numbers a request.
+		return looksRandom(value) && !(strings.EqualFold(name, "token") && uuid.MatchString(value))
 	}
-	kinds := classes(value)
-	return (kinds >= 3 || kinds == 2 && len(value) >= 12 && strings.ContainsAny(value, "0123456789")) && entropy(value) >= 2.8
+	return passwordLike(value)
 }
+
+// passwordLike says whether v is hard enough to guess to be a password.
+func passwordLike(v string) bool {
+	kinds := classes(v)
+	return !placeholder(v) && entropy(v) >= 2.5 && (kinds >= 3 || kinds == 2 && len(v) >= 12 && strings.ContainsAny(v, "0123456789"))
+}
+
+// mixed is a digit between capitals, as in no ordinary word.
+var mixed = regexp.MustCompile(`[A-Z].*[0-9].*[a-z]|[a-z].*[0-9].*[A-Z]`)
 
 var isPasswordName = regexp.MustCompile(`(?i)^(?:` + passwordNames + `)$`)
 
@@ -379,17 +402,42 @@ const urlEnds = " \t\"'<>`"
 // credentials of its URLs: user info, tokens and signatures in queries. The rest of
 // the line stays as it is, so that it still names the same package or index.
 func RedactRequirement(line string) string {
-	starts := schemeStart.FindAllStringIndex(line, -1)
-	// From the right: what one URL holds inside its query is clean before it is looked at.
+	return bareUserInfo.ReplaceAllString(redactURLs(line), "$1")
+}
+
+// redactURLs takes the credentials out of every URL in a text.
+func redactURLs(s string) string {
+	if !strings.Contains(s, "://") {
+		return s
+	}
+	var b strings.Builder
+	for s != "" {
+		end := strings.IndexAny(s, urlEnds)
+		if end < 0 {
+			end = len(s)
+		}
+		b.WriteString(redactWord(s[:end]))
+		if end < len(s) {
+			b.WriteByte(s[end])
+			end++
+		}
+		s = s[end:]
+	}
+	return b.String()
+}
+
+// redactWord redacts the URLs in a text without an end of one: mostly a single URL.
+// From the right: what one holds inside its query is clean before it is looked at.
+func redactWord(s string) string {
+	starts := schemeStart.FindAllStringIndex(s, -1)
+	if len(starts) > 0 && len(s) > 16*pedigree.MaxURI {
+		return s[:starts[0][1]] + "(removed)"
+	}
 	for i := len(starts) - 1; i >= 0; i-- {
 		begin := starts[i][0]
-		end := len(line)
-		if n := strings.IndexAny(line[begin:], urlEnds); n >= 0 {
-			end = begin + n
-		}
-		line = line[:begin] + redactURL(line[begin:end]) + line[end:]
+		s = s[:begin] + redactURL(s[begin:])
 	}
-	return bareUserInfo.ReplaceAllString(line, "$1")
+	return s
 }
 
 // redactURL is ParseSafeURI for a URL inside a text. One that can't be parsed goes.
@@ -401,7 +449,7 @@ func redactURL(s string) string {
 			break
 		}
 	}
-	u, err := pedigree.ParseSafeURI(s)
+	u, err := pedigree.ParseSafeURI(brokenUserInfo.ReplaceAllString(s, "$1"))
 	if err != nil {
 		scheme, _, _ := strings.Cut(s, "://")
 		return kind + scheme + "://(removed)"
@@ -409,12 +457,21 @@ func redactURL(s string) string {
 	return kind + string(u)
 }
 
+// brokenUserInfo is user info that holds a "/", "?" or "#" which should have been
+// escaped: what looks like a port is no number, and an "@" follows.
+var brokenUserInfo = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#@\[]*:[^/?#@]*[^/?#@0-9][^/?#@]*[/?#].*@`)
+
 // safeURI makes a SafeURI of what an environment or a configuration gave: a URL, or
 // the short form of ssh, "git@host:path", of which only the account "git" is kept. It
 // gives "" for what is none or still looks like a secret.
 func safeURI(s string) pedigree.SafeURI {
-	s = RedactRequirement(strings.TrimSpace(s))
-	if !strings.Contains(s, "://") && !strings.HasPrefix(s, "git@") {
+	s = strings.TrimSpace(s)
+	if _, err := pedigree.ParseSafeURI(s); err != nil {
+		return ""
+	}
+	if strings.Contains(s, "://") {
+		s = redactURLs(redactURL(s)) // first as a whole: it may hold quotes or spaces
+	} else if !strings.HasPrefix(s, "git@") {
 		// The host is before the first "/"; whatever stands before its "@" goes.
 		host, rest, slash := strings.Cut(s, "/")
 		s = host[strings.LastIndexByte(host, '@')+1:]

@@ -3,6 +3,9 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -193,4 +196,44 @@ func (tx *Tx) Entries(ctx context.Context, q pedigree.EventQuery) ([]pedigree.En
 		out[i].Fields = fields[out[i].Seq]
 	}
 	return out, err
+}
+
+// Views writes every row of the view_ tables as a line of text, in a fixed order, so
+// that two stores, or one before and after a rebuild, can be compared.
+func (s *Store) Views(ctx context.Context, w io.Writer) error {
+	return s.Read(ctx, pedigree.At{}, func(tx *Tx) error {
+		for _, t := range viewTables {
+			var lines []string
+			err := tx.each(ctx, "read "+t, "SELECT * FROM "+t, nil, func(rows rows) error {
+				columns, err := rows.Columns()
+				if err != nil {
+					return err
+				}
+				values := make([]any, len(columns))
+				dest := make([]any, len(columns))
+				for i := range values {
+					dest[i] = &values[i]
+				}
+				if err := rows.Scan(dest...); err != nil {
+					return err
+				}
+				line := t
+				for i, v := range values {
+					line += fmt.Sprintf(" %s=%q", columns[i], fmt.Sprint(v))
+				}
+				lines = append(lines, line)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			slices.Sort(lines)
+			for _, line := range lines {
+				if _, err := fmt.Fprintln(w, line); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }

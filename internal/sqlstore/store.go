@@ -103,7 +103,7 @@ func (s *Store) openSQLite(path string, connections int) error {
 	if s.write, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
 		return s.d.translate(err, "open the database")
 	}
-	s.write.SetMaxOpenConns(1)
+	s.write.SetMaxOpenConns(2) // the writer, and a rebuild
 	if s.read, err = sql.Open("sqlite", uri+"&_pragma=query_only(1)"); err != nil {
 		return s.d.translate(err, "open the database")
 	}

@@ -1,0 +1,274 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// The exit codes. They are part of the public contract.
+const (
+	exitOK          = 0
+	exitFailure     = 1   // an outage, damaged data, a defect
+	exitUsage       = 2   // the command or its values can't be right
+	exitNotFound    = 3   // no such thing
+	exitRefused     = 4   // a rule or a condition says no
+	exitConflict    = 5   // the name is taken, or somebody else was faster
+	exitInterrupted = 130 // Ctrl-C
+)
+
+// Main runs the command line args (without the program's name) and returns the exit
+// code: 0 ok, 1 failure, 2 usage, 3 not found, 4 refused by a rule or a precondition,
+// 5 conflict, 130 interrupted. env looks up environment variables; os.Getenv is the
+// real one. Only the program's main function calls it, and tests.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env, now: time.Now}
+	err := run(ctx, a, args)
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		if err != nil {
+			fmt.Fprintln(stderr, "pedigree: interrupted")
+			return exitInterrupted
+		}
+		return exitOK // a server that was told to stop, and did
+	}
+	if err != nil {
+		a.report(err)
+	}
+	return exitCode(err)
+}
+
+// run runs one command and closes the registry that it opened.
+func run(ctx context.Context, a *app, args []string) error {
+	root := newRootCommand(a)
+	root.SetArgs(args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	if closeErr := a.close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// newRootCommand is the program with all its commands.
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pedigree",
+		Short: "A model registry: the durable handoff record between training and production",
+		Long: `Pedigree keeps one record for every version of a model: which artifact it is, which
+code, image and data made it, how well it did, and everything that happened to it since.
+
+Without --url it works on the registry in your data directory; nothing has to be
+started. A reference names a version:
+
+  fraud               the newest version of the model fraud
+  fraud/7             version 7
+  fraud@production    where the alias production points
+  fraud@sha256:…      the version that holds these bytes
+  risk/fraud/7        the same in the project risk
+
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 refused by a rule or a
+precondition, 5 conflict, 130 interrupted.`,
+		Example: `  pedigree push fraud ./model --metric auc=0.93 --data train=s3://lake/fraud/2026-10
+  pedigree alias set fraud@production 1
+  pedigree pull fraud@production ./model
+  pedigree show fraud@production --at -7d`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          unknownCommand,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.settle(cmd)
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = false
+	f := root.PersistentFlags()
+	f.SortFlags = false
+	f.StringVar(&a.url, "url", "", "server to speak to, as in https://models.example.org (PEDIGREE_URL)")
+	f.StringVar(&a.data, "data-dir", "", "folder of the registry to work on where there is no --url (PEDIGREE_DATA)")
+	f.StringVar(&a.data, "data", "", "")
+	_ = f.MarkHidden("data") // the short form of --data-dir, but for commands whose --data is a data reference
+	f.StringVarP(&a.project, "project", "p", "", "project to work in (PEDIGREE_PROJECT; default \"default\")")
+	f.StringVarP(&a.out, "format", "o", "table", "form of the answer: table, json, yaml or name")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print ids and references only")
+	f.BoolVar(&a.noColor, "no-color", false, "no colour (NO_COLOR)")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return pedigree.Errorf(pedigree.CodeInvalid, "%s", flagMessage(cmd, err)).WithFix("%s --help", cmd.CommandPath())
+	})
+	for _, group := range commandGroups(a) {
+		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
+		for _, cmd := range group.commands {
+			cmd.GroupID = group.id
+			root.AddCommand(cmd)
+		}
+	}
+	root.InitDefaultHelpCmd()
+	return root
+}
+
+type commandGroup struct {
+	id, title string
+	commands  []*cobra.Command
+}
+
+func commandGroups(a *app) []commandGroup {
+	return []commandGroup{
+		{"start", "Start:", []*cobra.Command{newQuickstartCommand(a), newServeCommand(a), newConfigCommand(a), newDoctorCommand(a)}},
+		{"models", "Models and versions:", []*cobra.Command{
+			newPushCommand(a), newPullCommand(a), newShowCommand(a), newListCommand(a), newSearchCommand(a), newDiffCommand(a),
+			newFilesCommand(a), newModelCommand(a), newProjectCommand(a), newAliasCommand(a), newAmendCommand(a), newTagCommand(a),
+			newArchiveCommand(a), newRestoreCommand(a), newRemoveCommand(a),
+		}},
+		{"history", "History and proof:", []*cobra.Command{newLogCommand(a), newVerifyCommand(a), newLineageCommand(a)}},
+		{"operate", "Operate:", []*cobra.Command{newAdminCommand(a), newVersionCommand(a)}},
+	}
+}
+
+// settle completes the global flags from the environment and checks them.
+func (a *app) settle(cmd *cobra.Command) error {
+	folderNamed := a.data != ""
+	for _, f := range []struct {
+		value *string
+		name  string
+	}{{&a.url, "PEDIGREE_URL"}, {&a.data, "PEDIGREE_DATA"}, {&a.project, "PEDIGREE_PROJECT"}} {
+		if *f.value == "" {
+			*f.value = a.env(f.name)
+		}
+	}
+	if folderNamed && !cmd.Flags().Changed("url") {
+		a.url = "" // the folder was named here, the server only in the environment
+	}
+	a.noColor = a.noColor || a.env("NO_COLOR") != ""
+	switch a.out {
+	case "table", "json", "yaml", "name":
+	default:
+		bad := a.out
+		a.out = "table"
+		return pedigree.Errorf(pedigree.CodeInvalid, "-o %s: want table, json, yaml or name", bad)
+	}
+	if a.project != "" {
+		if _, err := pedigree.ParseProjectName(a.project); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unknownCommand answers a word that is no command, and shows the help where there is
+// no word.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	err := pedigree.Errorf(pedigree.CodeInvalid, "%q is not a command of %s", args[0], cmd.CommandPath())
+	if near := pedigree.Nearest(args[0], names); near != "" {
+		return err.WithFix("did you mean: %s %s", cmd.CommandPath(), near)
+	}
+	return err.WithFix("%s --help lists them", cmd.CommandPath())
+}
+
+// noun is a command that only holds others.
+func noun(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: unknownCommand}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// args checks the number of arguments by the names in the command's usage.
+func args(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if len(given) >= least && (most < 0 || len(given) <= most) {
+			return nil
+		}
+		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		what := fmt.Sprintf("%q is too much", given[len(given)-1:])
+		if len(given) < least {
+			what = "something is missing"
+		}
+		return pedigree.Errorf(pedigree.CodeInvalid, "%s: %s", cmd.CommandPath(), what).WithFix("write: %s", usage)
+	}
+}
+
+// flagMessage improves on pflag's message where a flag is unknown.
+func flagMessage(cmd *cobra.Command, err error) string {
+	message := err.Error()
+	name, found := strings.CutPrefix(message, "unknown flag: --")
+	if !found {
+		return message
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := pedigree.Nearest(name, names); near != "" {
+		return message + " (did you mean --" + near + "?)"
+	}
+	return message
+}
+
+// report writes an error for people, or as JSON where the answer was to be JSON.
+func (a *app) report(err error) {
+	e := asError(err)
+	if a.out == "json" {
+		enc := json.NewEncoder(a.stderr)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(e)
+		return
+	}
+	fmt.Fprintf(a.stderr, "pedigree: %s\n", printable(e.Message))
+	if e.Fix != "" {
+		fmt.Fprintf(a.stderr, "  → %s\n", printable(e.Fix))
+	}
+}
+
+// asError is the error that the user can act on, with the whole text of what was
+// wrapped around it.
+func asError(err error) *pedigree.Error {
+	var e *pedigree.Error
+	if !errors.As(err, &e) {
+		return &pedigree.Error{Code: pedigree.CodeInternal, Message: err.Error()}
+	}
+	out := *e
+	if whole := err.Error(); whole != e.Error() {
+		out.Message = strings.TrimSuffix(whole, "; "+e.Fix)
+	}
+	return &out
+}
+
+// exitCode is the exit code of an error; the table is part of the contract.
+func exitCode(err error) int {
+	switch code := pedigree.CodeOf(err); {
+	case code == "":
+		return exitOK
+	case code == pedigree.CodeInvalid:
+		return exitUsage
+	case slices.Contains([]pedigree.ErrorCode{pedigree.CodeNotFound, pedigree.CodeNotRecorded, pedigree.CodeGone}, code):
+		return exitNotFound
+	case slices.Contains([]pedigree.ErrorCode{pedigree.CodeRefused, pedigree.CodePrecondition, pedigree.CodeForbidden}, code):
+		return exitRefused
+	case code == pedigree.CodeConflict || code == pedigree.CodeExists:
+		return exitConflict
+	default:
+		return exitFailure
+	}
+}

@@ -1,0 +1,351 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/client"
+	"github.com/pedigree-ml/pedigree/internal/capture"
+)
+
+// pushFlags are the flags of push beside those of the record.
+type pushFlags struct {
+	recordFlags
+	link, linkDigest string
+	linkSize         int64
+	tags, aliases    []string
+	description      string
+	script           string
+	exclude          []string
+	parallel         int
+	noCapture        bool
+	noDiff           bool
+	noCreate         bool
+	dryRun           bool
+}
+
+func newPushCommand(a *app) *cobra.Command {
+	f := &pushFlags{}
+	cmd := &cobra.Command{
+		Use:   "push MODEL [PATH]",
+		Short: "Register a file or folder as the next version of a model",
+		Long: `Push uploads a file or folder and registers it as the next version of a model, with the
+record of how it came about. The commit, the environment, the machine and the CI run are
+captured; what only you know is given by flags or in a YAML file (--record).
+
+Bytes that the registry has already are not sent again. With --link nothing is uploaded:
+the version points to a place elsewhere.
+
+The answer says how complete the record is, for each stage of the version's life, and
+which flag fills each gap. pedigree amend fills them later.`,
+		Example: `  pedigree push fraud ./model --metric auc=0.93@test --data train=s3://lake/fraud/2026-10@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  pedigree push fraud model.onnx --record record.yaml --owner team:risk --target prod/fraud-api --alias candidate
+  pedigree push fraud --link s3://models/fraud/2026-10-31 --parent fine-tuned-from=fraud/6 --no-capture`,
+		Args:              args(1, 2),
+		ValidArgsFunction: a.completeThenFiles,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.push(cmd.Context(), f, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.register(flags)
+	flags.StringArrayVar(&f.tags, "tag", nil, "tag of the version, `KEY=VALUE` (repeat)")
+	flags.StringVar(&f.description, "description", "", "what to know of this version, in Markdown")
+	flags.StringArrayVar(&f.aliases, "alias", nil, "alias `NAME` to point at it (repeat)")
+	flags.StringVar(&f.link, "link", "", "`URI` of an artifact that stays where it is, instead of PATH")
+	flags.StringVar(&f.linkDigest, "digest", "", "`sha256:…` of the linked artifact")
+	flags.Int64Var(&f.linkSize, "size", -1, "size of the linked artifact, in `BYTES`")
+	flags.StringVar(&f.script, "script", "", "training script or notebook `FILE`")
+	flags.BoolVar(&f.noCapture, "no-capture", false, "capture nothing")
+	flags.BoolVar(&f.noDiff, "no-diff", false, "attach no uncommitted changes")
+	flags.StringArrayVar(&f.exclude, "exclude", nil, "leave out files that match `GLOB` (repeat)")
+	flags.IntVar(&f.parallel, "parallel", 0, "files to hash and to send at the same time (default: by the machine)")
+	flags.BoolVar(&f.noCreate, "no-create", false, "fail where the model does not exist")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be registered, and do nothing")
+	return cmd
+}
+
+// modelOf reads the name of a model, which may have its project before it.
+func (a *app) modelOf(s string) (pedigree.Name, error) {
+	ref, err := pedigree.ParseReference(s)
+	if err != nil {
+		return "", err
+	}
+	if ref.Version != 0 || ref.Alias != "" || ref.Digest != "" {
+		return "", pedigree.Errorf(pedigree.CodeInvalid, "%s names a version, and here goes the name of a model", ref).WithFix("write: %s", ref.Model)
+	}
+	return ref.Model, a.enter(ref.Project)
+}
+
+// enter makes the project that a reference names the project of the run.
+func (a *app) enter(project pedigree.ProjectName) error {
+	if project != "" && project != a.projectName() {
+		a.project = string(project)
+		if a.registry != nil {
+			a.registry.client = a.registry.client.In(project)
+		}
+	}
+	return nil
+}
+
+func (a *app) push(ctx context.Context, f *pushFlags, args []string) error {
+	model, err := a.modelOf(args[0])
+	if err != nil {
+		return err
+	}
+	p := client.Push{Model: model, Exclude: f.exclude, Parallel: f.parallel}
+	if len(args) == 2 {
+		p.Path = args[1]
+	}
+	if (p.Path == "") == (f.link == "") {
+		return pedigree.Errorf(pedigree.CodeInvalid, "push needs a PATH or --link URI, and not both").WithFix("write: pedigree push %s PATH", model)
+	}
+	if p.Path != "" {
+		if _, err := os.Stat(p.Path); err != nil {
+			return fileError(err)
+		}
+	}
+	if p.Parallel < 0 {
+		return pedigree.Errorf(pedigree.CodeInvalid, "--parallel %d: want 1 or more", p.Parallel)
+	}
+	captured := a.capture(ctx, f)
+	attachments := make([]client.Attachment, len(captured.Attachments))
+	for i, at := range captured.Attachments {
+		attachments[i] = client.Attachment{Evidence: at.Evidence, Content: at.Content}
+	}
+	g, err := f.read(captured.Record, attachments, a.env("PEDIGREE_OWNER"))
+	if err != nil {
+		return err
+	}
+	if err := f.complete(ctx, &g, &p.Registration); err != nil {
+		return err
+	}
+	p.Attachments = g.attachments
+	if !f.allowSecrets {
+		if err := refuseSecrets(g.secretsIn(findingsOf(captured, g.attachments))); err != nil {
+			return err
+		}
+	}
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		return a.printPushPlan(ctx, c, p, captured.Notes)
+	}
+	if _, err := a.remember(ctx); err != nil {
+		return err
+	}
+	bar := a.newProgress()
+	p.Progress = bar.event
+	pushed, err := c.Push(ctx, p)
+	bar.stop()
+	if err != nil {
+		return err
+	}
+	if _, err := a.remember(ctx); err != nil {
+		return err
+	}
+	return a.printPushed(pushed, captured.Notes)
+}
+
+func (a *app) capture(ctx context.Context, f *pushFlags) capture.Result {
+	if f.noCapture {
+		return capture.Result{}
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = ""
+	}
+	return capture.Capture(ctx, capture.Options{Dir: dir, Env: a.env, Diff: !f.noDiff, Script: f.script})
+}
+
+// findingsOf are the findings in attachments that are still to be pushed.
+func findingsOf(captured capture.Result, attachments []client.Attachment) []capture.Finding {
+	var out []capture.Finding
+	for _, f := range captured.Findings {
+		for _, a := range attachments {
+			if a.Evidence.Name == f.File {
+				out = append(out, f)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// complete makes the registration of what was given.
+func (f *pushFlags) complete(ctx context.Context, g *given, reg *pedigree.Registration) error {
+	tags, err := parsePairs("tag", f.tags)
+	if err != nil {
+		return err
+	}
+	for k, v := range tags {
+		if g.tags == nil {
+			g.tags = map[string]string{}
+		}
+		g.tags[k] = v
+	}
+	if f.description != "" {
+		g.description = f.description
+	}
+	if f.link != "" {
+		if g.record.Artifact, err = f.linked(ctx); err != nil {
+			return err
+		}
+	} else if f.linkDigest != "" || f.linkSize >= 0 {
+		return pedigree.Errorf(pedigree.CodeInvalid, "--digest and --size describe a linked artifact; there is no --link")
+	} else {
+		g.record.Artifact = pedigree.Artifact{}
+	}
+	for _, s := range f.aliases {
+		alias, err := pedigree.ParseAlias(s)
+		if err != nil {
+			return err
+		}
+		reg.Aliases = append(reg.Aliases, alias)
+	}
+	reg.Record, reg.Tags, reg.Description = g.record, g.tags, g.description
+	reg.CreateModel = !f.noCreate
+	check := g.record // Normalize sorts; what is sent stays as it was given
+	return check.Normalize()
+}
+
+// linked is the artifact that --link names, with digest and size where they can be
+// read with this machine's means.
+func (f *pushFlags) linked(ctx context.Context) (pedigree.Artifact, error) {
+	a := pedigree.Artifact{Kind: pedigree.ArtifactLinked}
+	var err error
+	if a.URI, err = pedigree.ParseSafeURI(f.link); err != nil {
+		return a, err
+	}
+	if f.linkDigest != "" {
+		if a.Digest, err = pedigree.ParseDigest(f.linkDigest); err != nil {
+			return a, err
+		}
+	}
+	if f.linkSize >= 0 {
+		a.Size = &f.linkSize
+	}
+	u, err := url.Parse(f.link)
+	if err != nil || u.Scheme == "" {
+		return a, pedigree.Errorf(pedigree.CodeInvalid, "--link %q is not a URI", cut(f.link, 80)).WithFix("write s3://…, https://…, file:///… or the like")
+	}
+	switch u.Scheme {
+	case "file":
+		_, digest, size, err := localDigest(u.Path)
+		if err != nil {
+			return a, err
+		}
+		if a.Digest != "" && a.Digest != digest {
+			return a, pedigree.Errorf(pedigree.CodeInvalid, "--link %s has the digest %s, not %s", u.Path, digest, a.Digest)
+		}
+		a.Digest, a.Size = digest, &size
+	case "http", "https":
+		if a.Size == nil {
+			a.Size = remoteSize(ctx, f.link)
+		}
+	}
+	return a, nil
+}
+
+// remoteSize asks a web server for the size of what it has there; nil where it does not
+// say. The record is none the worse: a size is only recorded where it can be read.
+func remoteSize(ctx context.Context, uri string) *int64 {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, uri, nil)
+	if err != nil {
+		return nil
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 {
+		return nil
+	}
+	return &resp.ContentLength
+}
+
+// printPushed writes what a push did, and how complete the record is.
+func (a *app) printPushed(p client.Pushed, notes []string) error {
+	ref := a.reference(p.Version.Project, p.Model, p.Number)
+	if p.CreatedModel {
+		a.hint("created model %s", p.Model)
+	}
+	if p.Similar != "" {
+		a.warn("%s is a new model, and there is one named %s: if that one was meant, pedigree rm %s and push again", p.Model, p.Similar, ref)
+	}
+	for _, n := range notes {
+		a.hint("note: %s", n)
+	}
+	return a.print(answer{value: p, names: []string{ref}, human: func(w io.Writer) {
+		fmt.Fprintf(w, "%s  %s\n", ref, artifactLine(p.Record.Artifact, "; "+uploaded(p)))
+		for _, alias := range p.Aliases {
+			fmt.Fprintf(w, "%s@%s → %s\n", p.Model, alias, ref)
+		}
+		fmt.Fprintf(w, "complete: %s\n", completenessLine(p.Completeness))
+	}})
+}
+
+// artifactLine is an artifact in a line; more is added to what stands in parentheses.
+func artifactLine(art pedigree.Artifact, more string) string {
+	switch art.Kind {
+	case pedigree.ArtifactStored:
+		return fmt.Sprintf("%s  (%s, %s%s)", art.Digest, count(len(art.Files), "file"), size(art.Size), more)
+	case pedigree.ArtifactLinked:
+		known := size(art.Size)
+		if art.Digest != "" {
+			known += ", " + string(art.Digest)
+		}
+		return fmt.Sprintf("%s  (linked, %s)", art.URI, known)
+	}
+	return "(no artifact)"
+}
+
+func uploaded(p client.Pushed) string {
+	up := strings.ToUpper(size(&p.Uploaded)[:1]) + size(&p.Uploaded)[1:] + " uploaded"
+	switch {
+	case p.Uploaded == 0 && p.UploadedFiles == 0:
+		return up + ", all already here"
+	case p.Reused > 0:
+		return up + ", " + size(&p.Reused) + " already here"
+	}
+	return up
+}
+
+// completenessLine says for each stage what is there and which flags fill the gaps:
+// "register 5/5 · deploy 6/8, missing: rollback note (--rollback-note TEXT)". A gap is
+// named at the first stage that has it.
+func completenessLine(stages []pedigree.Completeness) string {
+	var parts []string
+	said := map[string]bool{}
+	for _, c := range stages {
+		part := string(c.Stage) + " " + strconv.Itoa(c.Have) + "/" + strconv.Itoa(c.Want)
+		var gaps []string
+		for _, g := range c.Missing {
+			if !said[g.Field] {
+				gaps = append(gaps, g.Field+" ("+g.Flag+")")
+			}
+			said[g.Field] = true
+		}
+		if len(gaps) > 0 {
+			part += ", missing: " + strings.Join(gaps, ", ")
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, " · ")
+}

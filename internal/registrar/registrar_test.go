@@ -1,0 +1,119 @@
+package registrar_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/blob"
+	"github.com/pedigree-ml/pedigree/internal/ledger"
+	"github.com/pedigree-ml/pedigree/internal/pgtest"
+	"github.com/pedigree-ml/pedigree/internal/registrar"
+	"github.com/pedigree-ml/pedigree/internal/sqlstore"
+)
+
+// registry is a registrar over a real store, with what the tests need beside it.
+type registry struct {
+	*registrar.Registrar
+	store *sqlstore.Store
+	blobs blob.Store
+	key   string
+}
+
+func newID(prefix string) string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	return prefix + "_" + hex.EncodeToString(b[:])
+}
+
+func mustOpen(t testing.TB, database string) *registry {
+	t.Helper()
+	key, _, err := ledger.NewKey(rand.Reader, "pedigree/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mustOpenWith(t, database, key)
+}
+
+func mustOpenWith(t testing.TB, database, key string) *registry {
+	t.Helper()
+	store, err := sqlstore.Open(context.Background(), sqlstore.Config{Database: database, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	blobs := blob.NewMemory()
+	r, err := registrar.Open(context.Background(), registrar.Config{
+		Store: store, Blobs: blobs, NewID: newID, Now: time.Now,
+		Signer: func() (*ledger.Signer, error) { return ledger.NewSigner(key) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &registry{Registrar: r, store: store, blobs: blobs, key: key}
+}
+
+// eachDatabase runs a test on SQLite and on PostgreSQL.
+func eachDatabase(t *testing.T, f func(t *testing.T, database string)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { f(t, filepath.Join(t.TempDir(), "pedigree.db")) })
+	t.Run("postgres", func(t *testing.T) { f(t, pgtest.Database(t)) })
+}
+
+var me = pedigree.Local
+
+func TestSmoke(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		r := mustOpen(t, database)
+		ctx := context.Background()
+		size := int64(9)
+		out, err := r.Register(ctx, me, "default", "fraud", pedigree.Registration{
+			CreateModel: true,
+			Record: pedigree.Record{
+				Owner: "team:risk", Metrics: []pedigree.Metric{{Name: "auc", Value: 0.93}},
+				Params: pedigree.Params{"depth": "6"},
+				Data:   []pedigree.DataReference{{Role: "train", Kind: pedigree.DataSnapshot, URI: "s3://lake/tx", Size: &size}},
+			},
+			Tags: map[string]string{"team": "risk"}, Aliases: []pedigree.Alias{"candidate"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.Number != 1 || !out.CreatedModel {
+			t.Fatalf("got version %d, created %v", out.Number, out.CreatedModel)
+		}
+		v, err := r.Version(ctx, me, pedigree.Reference{Project: "default", Model: "fraud", Alias: "candidate"}, pedigree.At{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.RecordDigest != out.RecordDigest || v.Tags["team"] != "risk" || len(v.Aliases) != 1 {
+			t.Fatalf("got %+v", v)
+		}
+		for _, filter := range []string{
+			"tags.team = 'risk'", "metrics.auc > 0.9", "metrics.auc > 0.9 AND tags.team = 'risk'", "NOT tags.x = 'y'", "alias = 'candidate'",
+			"data.train.uri LIKE 's3://%'", "owner ILIKE 'TEAM:%'", "params.depth IN ('6', '7')", "created_at > '-1h'", "created_by = 'local'", "complete = 3",
+			"model = 'fraud'", "version = 1", "owner IS NOT NULL", "target IS NULL", "project = 'default'", "archived = false",
+		} {
+			for _, order := range []string{"", "metrics.auc DESC", "version", "model, created_at DESC", "params.depth"} {
+				list, err := r.Search(ctx, me, "default", filter, order, pedigree.Page{}, pedigree.At{})
+				if err != nil {
+					t.Errorf("%s order %s: %v", filter, order, err)
+				} else if len(list.Items) != 1 {
+					t.Errorf("%s order %s: got %d", filter, order, len(list.Items))
+				}
+			}
+		}
+		if _, err := r.Checkpoint(ctx, me); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Rebuild(ctx, me, nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/blob"
+	"github.com/pedigree-ml/pedigree/internal/sqlstore"
+)
+
+// metrics is what /metrics shows. Its registry is its own: several servers may run in
+// one process, as tests do.
+//
+// Labels never hold what a client chose: routes are the patterns of the mux, and
+// methods that no route has are "other".
+type metrics struct {
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	sent      *prometheus.CounterVec
+	running   prometheus.Gauge
+	stored    prometheus.Counter
+}
+
+// scrapeTimeout is how long /metrics waits for the database.
+const scrapeTimeout = 2 * time.Second
+
+func newMetrics(store *sqlstore.Store) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pedigree_http_requests_total", Help: "Requests answered, by route, method and status.",
+		}, []string{"route", "method", "status"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pedigree_http_request_duration_seconds", Help: "Time from a request's head to the end of its answer, by route and method.",
+			Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60},
+		}, []string{"route", "method"}),
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pedigree_http_response_bytes_total", Help: "Bytes of answers, by route; those of the files route are bytes of blobs.",
+		}, []string{"route"}),
+		running: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pedigree_http_requests_running", Help: "Requests that are being answered.",
+		}),
+		stored: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pedigree_blob_received_bytes_total", Help: "Bytes that were stored as blobs by this server.",
+		}),
+	}
+	events := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "pedigree_log_events_total", Help: "Events in the log, whichever server appended them; -1 while the database does not answer.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+		defer cancel()
+		size, err := store.Head(ctx)
+		if err != nil {
+			return -1
+		}
+		return float64(size)
+	})
+	m.registry.MustRegister(m.requests, m.durations, m.sent, m.running, m.stored, events,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// handler serves the metrics.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// observe notes one answered request.
+func (m *metrics) observe(route, method string, status int, bytes int64, took time.Duration) {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	default:
+		method = "other"
+	}
+	if route == "" {
+		route = "none"
+	}
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	m.durations.WithLabelValues(route, method).Observe(took.Seconds())
+	m.sent.WithLabelValues(route).Add(float64(bytes))
+}
+
+// meter counts the bytes that are stored. Reading is not wrapped: an open file goes to
+// the connection as it is, without passing through the process.
+func (m *metrics) meter(s blob.Store) blob.Store { return &meteredBlobs{Store: s, stored: m.stored} }
+
+type meteredBlobs struct {
+	blob.Store
+	stored prometheus.Counter
+}
+
+func (b *meteredBlobs) Put(ctx context.Context, d pedigree.Digest, size int64, r io.Reader) error {
+	return b.Store.Put(ctx, d, size, &meteredReader{r: r, n: b.stored})
+}
+
+type meteredReader struct {
+	r io.Reader
+	n prometheus.Counter
+}
+
+func (r *meteredReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	r.n.Add(float64(n))
+	return n, err
+}
