@@ -850,8 +850,8 @@ func (p *filterParser) field() (FilterField, *FieldSpec, error) {
 		return FilterField{}, nil, Errorf(CodeUnsupported, "%s, column %d: %s can't be searched: %s", p.what, t.pos, spec.Name, spec.later)
 	}
 	kind, rest, dotted := strings.Cut(spec.Name, ".")
-	if free == "" && (rest == "KEY" || strings.HasPrefix(rest, "ROLE.")) && key != rest {
-		return FilterField{}, nil, p.fail(t.pos, "%s. needs a key; one with other signs than letters, digits, \"_.-/:\" stands in double quotes or backticks", kind)
+	if free == "" && (rest == "KEY" || strings.HasPrefix(rest, "ROLE.")) {
+		return FilterField{}, nil, p.fail(t.pos, "%s. needs a key, as in %s.NAME; one with other signs than letters, digits, \"_.-/:\" stands in double quotes or backticks", kind, kind)
 	}
 	if free != "" {
 		if _, err := ParseKey(kind, free); err != nil {
