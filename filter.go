@@ -851,7 +851,7 @@ func (p *filterParser) field() (FilterField, *FieldSpec, error) {
 	}
 	kind, rest, dotted := strings.Cut(spec.Name, ".")
 	if free == "" && (rest == "KEY" || strings.HasPrefix(rest, "ROLE.")) {
-		return FilterField{}, nil, p.fail(t.pos, "%s. needs a key, as in %s.NAME; one with other signs than letters, digits, \"_.-/:\" stands in double quotes or backticks", kind, kind)
+		return FilterField{}, nil, p.fail(t.pos, "%s. needs a key, as in %s; one with other signs than letters, digits, \"_.-/:\" stands in double quotes or backticks", kind, spec.Name)
 	}
 	if free != "" {
 		if _, err := ParseKey(kind, free); err != nil {

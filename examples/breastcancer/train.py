@@ -24,6 +24,7 @@ import argparse
 import hashlib
 import json
 import math
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,12 @@ def record_yaml(model, metrics, digests):
             f'version: "scikit-learn {sklearn.__version__}", '
             f'digest: "{digest}", personal: false}}'
         )
+    packages = ", ".join(f'"{m.__name__}=={m.__version__}"' for m in (np, onnx, onnxruntime))
+    python = ".".join(platform.python_version_tuple()[:2])
+    lines.append(
+        f'runtime: {{environment: {{manager: pip, python: "{python}", '
+        f'packages: [{packages}, "scikit-learn=={sklearn.__version__}"]}}}}'
+    )
     return "\n".join(lines) + "\n"
 
 
