@@ -203,7 +203,7 @@ func (e *Event) Touches() []string {
 	case ModelDeleted:
 		return []string{e.Subject, NameKey(e.String("project"), Name(e.String("name")))}
 	case AliasMoved, AliasRemoved:
-		return []string{AliasKey(e.Subject, Alias(e.String("alias")))}
+		return []string{AliasKey(e.Subject, Alias(e.String("alias"))), AliasesKey(e.Subject)}
 	case ModelEdited, ModelTagged, ModelUntagged, VersionAmended, VersionEdited, VersionTagged, VersionUntagged,
 		VersionArchived, VersionRestored, VersionDeleted:
 		return []string{e.Subject}
@@ -222,6 +222,10 @@ func NameKey(projectID string, name Name) string { return "name:" + projectID + 
 
 // AliasKey is the concurrency subject of an alias within a model.
 func AliasKey(modelID string, alias Alias) string { return "alias:" + modelID + "/" + string(alias) }
+
+// AliasesKey is the concurrency subject of all aliases of a model: for a decision that
+// rests on none of them naming something.
+func AliasesKey(modelID string) string { return "aliases:" + modelID }
 
 // Redact decides the erasure of payload fields of e. It returns [CodeInvalid] for a
 // field that is not there, [CodeRefused] for one that can't be erased, and no event

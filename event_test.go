@@ -146,8 +146,8 @@ func TestTouches(t *testing.T) {
 		VersionArchived:   {"s"},
 		VersionRestored:   {"s"},
 		VersionDeleted:    {"s"},
-		AliasMoved:        {"alias:s/champion"},
-		AliasRemoved:      {"alias:s/champion"},
+		AliasMoved:        {"alias:s/champion", "aliases:s"},
+		AliasRemoved:      {"alias:s/champion", "aliases:s"},
 		PayloadRedacted:   {"s"},
 	}
 	for _, typ := range EventTypes {

@@ -38,7 +38,8 @@ func ParseReference(s string) (Reference, error) {
 	}
 	rest := s
 	if after, ok := strings.CutPrefix(rest, "models:/"); ok {
-		rest = strings.TrimPrefix(after, "/")
+		// MLflow's word for the newest version is our model alone.
+		rest = strings.TrimSuffix(strings.TrimPrefix(after, "/"), "/latest")
 	} else if after, ok := strings.CutPrefix(rest, "pedigree://"); ok {
 		_, path, found := strings.Cut(after, "/")
 		if !found {

@@ -22,8 +22,8 @@ func (r *Registrar) SetAlias(ctx context.Context, p pedigree.Principal, ref pedi
 		if err != nil {
 			return decision{}, err
 		}
-		v, err := tx.Version(ctx, ref.Project, ref.Model, id, found.Number)
-		if err != nil {
+		v := pedigree.Version{Project: ref.Project, Model: ref.Model, ModelID: id, Number: found.Number}
+		if err := tx.Stands(ctx, &v); err != nil {
 			return decision{}, err
 		}
 		drafts, err := m.SetAlias(alias, &v, note)

@@ -214,3 +214,17 @@ func (r *Registrar) RotateKey(ctx context.Context, p pedigree.Principal, next *l
 func (r *Registrar) Rebuild(ctx context.Context, _ pedigree.Principal, progress func(done, size int64)) error {
 	return r.store.Rebuild(ctx, progress)
 }
+
+// Moment is the last event that a question about at takes into account. It returns
+// [pedigree.CodeNotRecorded] for a moment before the first event.
+func (r *Registrar) Moment(ctx context.Context, _ pedigree.Principal, at pedigree.At) (seq int64, err error) {
+	if at.IsNow() {
+		size, err := r.store.Head(ctx)
+		return size - 1, err
+	}
+	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		seq = tx.AsOf()
+		return nil
+	})
+	return seq, err
+}

@@ -197,6 +197,9 @@ func (r *Registrar) DeleteModel(ctx context.Context, p pedigree.Principal, proje
 		if err := checkMatch(string(name), ifMatch, m.Changed); err != nil {
 			return decision{}, err
 		}
+		if _, err := tx.Watch(ctx, pedigree.AliasesKey(id)); err != nil {
+			return decision{}, err
+		}
 		drafts, err := m.Delete(pr, reason, force)
 		return decision{drafts: drafts}, err
 	})

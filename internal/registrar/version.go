@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
@@ -75,7 +76,9 @@ func (r *Registrar) registered(ctx context.Context, project pedigree.ProjectName
 		case pedigree.ModelCreated:
 			out.CreatedModel = true
 		case pedigree.AliasMoved:
-			out.Aliases = append(out.Aliases, pedigree.Alias(e.String("alias")))
+			if a := pedigree.Alias(e.String("alias")); !slices.Contains(out.Aliases, a) {
+				out.Aliases = append(out.Aliases, a)
+			}
 		case pedigree.VersionRegistered:
 			id, n, _ := pedigree.SplitVersionSubject(e.Subject)
 			if a.Replayed {

@@ -51,12 +51,8 @@ func (tx *Tx) AliasesOf(ctx context.Context, modelID string, n pedigree.VersionN
 	if err != nil || !tx.current {
 		return out, err
 	}
-	for _, alias := range out {
-		if _, err := tx.Watch(ctx, pedigree.AliasKey(modelID, alias)); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	_, err = tx.Watch(ctx, pedigree.AliasesKey(modelID))
+	return out, err
 }
 
 // AliasHistory lists the intervals of an alias, or of all aliases of a model where

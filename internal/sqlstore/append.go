@@ -53,6 +53,12 @@ type outcome struct {
 	err      error
 }
 
+// Idempotency keys are kept for keysKept; every forgetEvery events the older ones go.
+const (
+	keysKept    = 7 * 24 * time.Hour
+	forgetEvery = 4096
+)
+
 // maxBatch is the most requests that share a commit.
 const maxBatch = 128
 
@@ -269,10 +275,19 @@ type batchState struct {
 	outcomes []outcome
 	now      int64
 	edge     ledger.Edge
-	subjects map[string]int64 // concurrency subjects, as of now
-	created  map[string]int64 // models and versions of this batch, and others looked up
-	numbers  map[string]int64 // model → its greatest version number
+	subjects map[string]int64            // concurrency subjects, as of now
+	created  map[string]int64            // models and versions of this batch, and others looked up
+	numbers  map[string]int64            // model → its greatest version number
+	keys     map[idempotency]keyedAnswer // idempotency keys of this batch
 	out      statements
+}
+
+// idempotency names one call of one caller.
+type idempotency struct{ actor, key string }
+
+type keyedAnswer struct {
+	fingerprint pedigree.Digest
+	events      []pedigree.Event
 }
 
 // run decides for every request whether it may happen and writes those that may.
@@ -308,6 +323,9 @@ func (b *batchState) run(ctx context.Context, batch []*request) error {
 			return err
 		}
 		b.outcomes[i] = outcome{appended, err}
+	}
+	if b.edge.Size/forgetEvery != first/forgetEvery {
+		b.out.exec("DELETE FROM own_idempotency WHERE time < $1", b.now-keysKept.Microseconds())
 	}
 	if b.edge.Size > first {
 		b.out.exec("UPDATE log_head SET size = $1, time = $2, edge = $3 WHERE id = 1", b.edge.Size, b.now, b.edge.Bytes())
@@ -348,6 +366,7 @@ func (b *batchState) begin(ctx context.Context, batch []*request) error {
 		return err
 	}
 	b.subjects, b.created, b.numbers = map[string]int64{}, map[string]int64{}, map[string]int64{}
+	b.keys = map[idempotency]keyedAnswer{}
 	var subjects, models []string
 	for _, r := range batch {
 		if r.append == nil {
@@ -397,8 +416,9 @@ func compact(s []string) []string {
 // request alone, and leaves the batch as it was; any other error ends the batch.
 func (b *batchState) append(ctx context.Context, r *request) (*Appended, error) {
 	a := r.append
-	if a.Principal.IdempotencyKey != "" {
-		replayed, err := b.tx.Replay(ctx, a.Principal)
+	keyed := a.Principal.IdempotencyKey != ""
+	if keyed {
+		replayed, err := b.replay(ctx, a.Principal)
 		if replayed != nil || err != nil {
 			return replayed, err
 		}
@@ -433,19 +453,15 @@ func (b *batchState) append(ctx context.Context, r *request) (*Appended, error) 
 		b.created[e.Subject] = cmpOr(subject, e.Seq)
 		events[i] = e
 	}
-	if key := a.Principal.IdempotencyKey; key != "" {
-		out.exec("INSERT INTO own_idempotency (actor, key, fingerprint, first_seq, last_seq, time) VALUES ($1, $2, $3, $4, $5, $6)",
-			a.Principal.ID, key, string(a.Principal.Fingerprint), events[0].Seq, events[len(events)-1].Seq, b.now)
-		// Another request of this batch may carry the same key: it must find it.
-		b.out.merge(&out)
-		if err := b.out.flush(ctx, b.tx.c); err != nil {
-			return nil, err
-		}
-	}
 	b.out.merge(&out)
 	b.edge = edge
 	for model, n := range numbers {
 		b.numbers[model] = n
+	}
+	if keyed {
+		first, last := events[0].Seq, events[len(events)-1].Seq
+		b.out.insert(ownIdempotency, a.Principal.ID, a.Principal.IdempotencyKey, string(a.Principal.Fingerprint), first, last, b.now)
+		b.keys[idempotency{a.Principal.ID, a.Principal.IdempotencyKey}] = keyedAnswer{a.Principal.Fingerprint, events}
 	}
 	for i := range events {
 		for _, subject := range events[i].Touches() {
@@ -576,13 +592,27 @@ func (tx *Tx) Replay(ctx context.Context, p pedigree.Principal) (*Appended, erro
 	case err != nil:
 		return nil, err
 	case fingerprint != string(p.Fingerprint):
-		return nil, pedigree.Errorf(pedigree.CodeConflict, "the Idempotency-Key was used before, for another request").WithFix("use a new key for a new request")
+		return nil, errKeyReused
 	}
 	events, err := tx.envelopes(ctx, first, last)
 	if err != nil {
 		return nil, err
 	}
 	return &Appended{Events: events, Replayed: true}, nil
+}
+
+var errKeyReused = pedigree.Errorf(pedigree.CodeConflict, "the Idempotency-Key was used before, for another request").WithFix("use a new key for a new request")
+
+// replay is [Tx.Replay] with the calls of this batch, whose rows are not written yet.
+func (b *batchState) replay(ctx context.Context, p pedigree.Principal) (*Appended, error) {
+	seen, ok := b.keys[idempotency{p.ID, p.IdempotencyKey}]
+	switch {
+	case !ok:
+		return b.tx.Replay(ctx, p)
+	case seen.fingerprint != p.Fingerprint:
+		return nil, errKeyReused
+	}
+	return &Appended{Events: seen.events, Replayed: true}, nil
 }
 
 // checkBlobs makes sure that each blob is there, is the project's, and is not being

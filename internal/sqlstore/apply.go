@@ -29,6 +29,7 @@ var (
 	viewVersions   = &table{"view_versions", []string{"seq", "model", "number"}, ""}
 	viewAliases    = &table{"view_aliases", []string{"model", "alias", "version", "from_seq"}, ""}
 	viewAttributes = &table{"view_attributes", []string{"subject", "field", "key", "from_seq", "ord", "text", "hash", "number"}, ""}
+	ownIdempotency = &table{"own_idempotency", []string{"actor", "key", "fingerprint", "first_seq", "last_seq", "time"}, ""}
 )
 
 // viewTables are all that rebuild makes again.
@@ -72,7 +73,7 @@ var insertRows = []int{64, 16, 4, 1}
 var insertTexts = map[*table]map[int]string{}
 
 func init() {
-	for _, t := range []*table{logEvents, logRefs, logFields, logHashes, viewProjects, viewModels, viewNames, viewVersions, viewAliases, viewAttributes} {
+	for _, t := range []*table{logEvents, logRefs, logFields, logHashes, viewProjects, viewModels, viewNames, viewVersions, viewAliases, viewAttributes, ownIdempotency} {
 		insertTexts[t] = map[int]string{}
 		for _, n := range insertRows {
 			insertTexts[t][n] = t.insertText(n)

@@ -20,8 +20,7 @@ func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model p
 		err = errNoRows
 	}
 	if errors.Is(err, errNoRows) {
-		ref := v.Reference()
-		return v, pedigree.Errorf(pedigree.CodeNotFound, "there is no version %s", ref.String()).WithFix("pedigree ls %s", ref.Model)
+		return v, noVersion(&v)
 	}
 	if err != nil {
 		return v, tx.s.d.translate(err, "find a version")
@@ -53,6 +52,26 @@ func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model p
 	}
 	v.Completeness = v.Record.Complete(false)
 	return v, nil
+}
+
+// Stands says whether a version is there at tx's moment and whether it is archived, and
+// notes that the decision rests on it. It returns [pedigree.CodeNotFound].
+func (tx *Tx) Stands(ctx context.Context, v *pedigree.Version) error {
+	err := tx.row(ctx, "SELECT v.seq FROM view_versions v WHERE v.model = $1 AND v.number = $2 AND "+tx.alive("v."), []any{v.ModelID, int64(v.Number)}, &v.Seq)
+	if errors.Is(err, errNoRows) {
+		return noVersion(v)
+	}
+	if err != nil {
+		return tx.s.d.translate(err, "find a version")
+	}
+	if _, err := tx.Watch(ctx, v.Subject()); err != nil {
+		return err
+	}
+	return tx.attributes(ctx, []int64{v.Seq}, []string{"archived"}, func(int64, pedigree.Attribute) { v.Archived = true })
+}
+
+func noVersion(v *pedigree.Version) error {
+	return pedigree.Errorf(pedigree.CodeNotFound, "there is no version %s", v.Reference()).WithFix("pedigree ls %s", v.Model)
 }
 
 // record reads the events that registered and amended v, and folds them.

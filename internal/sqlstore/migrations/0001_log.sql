@@ -109,3 +109,4 @@ CREATE TABLE own_idempotency (
   time {int} NOT NULL,
   PRIMARY KEY (actor, key)
 ) {clustered};
+CREATE INDEX own_idempotency_time ON own_idempotency (time);
