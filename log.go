@@ -63,7 +63,8 @@ type LogKey struct {
 
 // EventQuery chooses events of the log.
 type EventQuery struct {
-	// Subject is an opaque id; events that it is the subject of or that refer to it.
+	// Subject is an opaque id; events that it is the subject of or that refer to it, and
+	// for a model those of its versions.
 	Subject string
 	// Types are the types wanted; none means all.
 	Types []EventType

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -114,6 +115,47 @@ func TestSmoke(t *testing.T) {
 		}
 		if err := r.Rebuild(ctx, me, nil); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestEntriesOfModel: the log of a model has what happened to its versions, and nothing
+// of another model whose id begins alike.
+func TestEntriesOfModel(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		r := mustOpen(t, database)
+		ctx := context.Background()
+		for _, name := range []pedigree.Name{"fraud", "churn", "fraud"} {
+			if _, err := r.Register(ctx, me, "default", name, pedigree.Registration{CreateModel: true, Aliases: []pedigree.Alias{"a"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, row := range []struct {
+			ref  pedigree.Reference
+			want []pedigree.EventType
+		}{
+			{pedigree.Reference{Project: "default", Model: "fraud"}, []pedigree.EventType{"model.created", "version.registered", "alias.moved", "version.registered", "alias.moved"}},
+			{pedigree.Reference{Project: "default", Model: "fraud", Version: 2}, []pedigree.EventType{"version.registered", "alias.moved"}},
+		} {
+			subject, err := r.Subject(ctx, me, row.ref, pedigree.At{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := r.Entries(ctx, me, pedigree.EventQuery{Subject: subject, After: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []pedigree.EventType
+			for i := range list.Items {
+				e, err := list.Items[i].Event()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, e.Type)
+			}
+			if !slices.Equal(got, row.want) {
+				t.Errorf("%s: got %v, want %v", row.ref, got, row.want)
+			}
 		}
 	})
 }

@@ -35,6 +35,7 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 			return decision{}, err
 		}
 		var drafts []pedigree.Draft
+		out.Similar = "" // of an earlier try
 		if id == "" {
 			if !reg.CreateModel {
 				_, _, err := modelID(ctx, tx, project, name)

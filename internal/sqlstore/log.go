@@ -160,7 +160,12 @@ func (tx *Tx) Entries(ctx context.Context, q pedigree.EventQuery) ([]pedigree.En
 	if q.Subject != "" {
 		args = append(args, q.Subject)
 		n := "$" + itoa(len(args))
-		where = append(where, "e.seq IN (SELECT seq FROM log_events WHERE subject = "+n+" UNION SELECT seq FROM log_refs WHERE ref = "+n+")")
+		in := "SELECT seq FROM log_events WHERE subject = " + n + " UNION SELECT seq FROM log_refs WHERE ref = " + n
+		if !strings.Contains(q.Subject, "/") { // what happens to its versions happens to a model
+			args = append(args, q.Subject+"/", q.Subject+"0") // "0" follows "/"
+			in += " UNION SELECT seq FROM log_events WHERE subject > $" + itoa(len(args)-1) + " AND subject < $" + itoa(len(args))
+		}
+		where = append(where, "e.seq IN ("+in+")")
 	}
 	if len(q.Types) > 0 {
 		var in string
