@@ -191,7 +191,7 @@ func TestPoints(t *testing.T) {
 		for _, a := range r.Attributes() {
 			points.Add(a)
 		}
-		checkEqual(t, "without "+drop, points.Count(), r.Complete(false)[2].Have)
+		checkEqual(t, "without "+drop, points.Count(), r.Complete(true)[2].Have)
 	}
 	points := Points{}
 	points.Add(Attribute{Field: "artifact", Key: "artifact.kind", Text: string(ArtifactNone)})

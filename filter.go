@@ -210,7 +210,7 @@ type FieldSpec struct {
 //
 // Every bare key may be written with the prefix "attribute.", as MLflow has it.
 // parent takes the subject of a version ("mdl_…/7") or a [Reference]; complete is
-// how many of the eight points of [StageDeploy] are there, approval not counted.
+// how many of the eight points of [StageDeploy] are there.
 // It is not to be changed.
 var FilterFields = []FieldSpec{
 	{Name: "tags.KEY", Type: TextField, Stored: true, Also: []string{"tag.KEY"}},

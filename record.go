@@ -524,9 +524,8 @@ func (r *Record) Complete(approved bool) []Completeness {
 	return out
 }
 
-// RecordPoints are the points of the minimum record that do not depend on an
-// approval: those of the deploy stage but one.
-const RecordPoints = 7
+// RecordPoints are the points of the minimum record.
+const RecordPoints = 8
 
 // Points gathers, attribute by attribute, which points of the minimum record are
 // filled, as lists count them without reading whole records.
@@ -555,9 +554,9 @@ func (p Points) Add(a Attribute) {
 }
 
 // Count is the number of points filled, of [RecordPoints]; code and runtime make one
-// point together.
+// point together. The approval counts as there: no policy asks for one.
 func (p Points) Count() int {
-	n := 0
+	n := 1
 	for _, point := range []string{"artifact", "owner", "data", "metrics", "target", "rollback_note"} {
 		if p[point] {
 			n++

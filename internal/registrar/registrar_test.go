@@ -98,7 +98,7 @@ func TestSmoke(t *testing.T) {
 		}
 		for _, filter := range []string{
 			"tags.team = 'risk'", "metrics.auc > 0.9", "metrics.auc > 0.9 AND tags.team = 'risk'", "NOT tags.x = 'y'", "alias = 'candidate'",
-			"data.train.uri LIKE 's3://%'", "owner ILIKE 'TEAM:%'", "params.depth IN ('6', '7')", "created_at > '-1h'", "created_by = 'local'", "complete = 3",
+			"data.train.uri LIKE 's3://%'", "owner ILIKE 'TEAM:%'", "params.depth IN ('6', '7')", "created_at > '-1h'", "created_by = 'local'", "complete = 4",
 			"model = 'fraud'", "version = 1", "owner IS NOT NULL", "target IS NULL", "project = 'default'", "archived = false",
 		} {
 			for _, order := range []string{"", "metrics.auc DESC", "version", "model, created_at DESC", "params.depth"} {
