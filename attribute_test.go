@@ -195,5 +195,5 @@ func TestPoints(t *testing.T) {
 	}
 	points := Points{}
 	points.Add(Attribute{Field: "artifact", Key: "artifact.kind", Text: string(ArtifactNone)})
-	checkEqual(t, "artifact of kind none", points.Count(), 0)
+	checkEqual(t, "artifact of kind none: the approval alone", points.Count(), 1)
 }
