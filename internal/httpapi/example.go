@@ -1,0 +1,38 @@
+package httpapi
+
+import "github.com/pedigree-ml/pedigree"
+
+// Examples that the OpenAPI document shows. A test sends the requests among them to a
+// real server.
+const exampleDigest pedigree.Digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+var (
+	exampleProject     = NewProject{Name: "risk", Description: "Models of the risk team"}
+	exampleModel       = NewModel{Name: "fraud", ModelEdit: pedigree.ModelEdit{Owner: ptr("team:risk"), Purpose: ptr("Scores card payments"), Tier: ptr(pedigree.TierHigh)}}
+	exampleModelEdit   = pedigree.ModelEdit{State: ptr(pedigree.StateInUse), Tags: map[string]string{"team": "risk"}}
+	exampleVersionEdit = pedigree.VersionEdit{Description: ptr("Retrained on the data of October"), Tags: map[string]string{"stage": "candidate"}}
+	exampleAmend       = pedigree.Amend{
+		Record: pedigree.Record{Metrics: []pedigree.Metric{{Name: "auc", Value: 0.93, Dataset: "test"}}, RollbackNote: "needs the feature service of 2026-10"},
+		Reason: "measured again",
+	}
+	exampleRegistration = pedigree.Registration{
+		Record: pedigree.Record{
+			Artifact: pedigree.Artifact{Kind: pedigree.ArtifactLinked, URI: "s3://models/fraud/2026-11/"},
+			Code:     &pedigree.Code{Repository: "https://git.example.org/risk/fraud", Commit: "9f2c1e7ab0f3f6a8c1d2e3f4a5b6c7d8e9f0a1b2"},
+			Runtime:  &pedigree.Runtime{Image: "registry.example.org/train@" + string(exampleDigest)},
+			Data:     []pedigree.DataReference{{Role: "train", Kind: pedigree.DataSnapshot, URI: "s3://lake/payments", Version: "2026-10-31"}},
+			Params:   pedigree.Params{"depth": "6"},
+			Metrics:  []pedigree.Metric{{Name: "auc", Value: 0.91, Dataset: "test"}},
+			Owner:    "team:risk",
+			Target:   "prod/fraud-api",
+		},
+		Tags: map[string]string{"team": "risk"}, Aliases: []pedigree.Alias{"candidate"}, CreateModel: true,
+	}
+	exampleTarget   = Target{Version: "7", IfCurrent: ptr(pedigree.VersionNumber(6)), Note: "after the canary"}
+	exampleResolved = pedigree.Resolved{
+		Project: "default", Model: "fraud", ModelID: "mdl_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f", Number: 7,
+		Kind: pedigree.ArtifactStored, Digest: exampleDigest, AsOf: 4711,
+	}
+)
+
+func ptr[T any](v T) *T { return &v }

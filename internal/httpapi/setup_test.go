@@ -1,0 +1,145 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/client"
+	"github.com/pedigree-ml/pedigree/internal/blob"
+	"github.com/pedigree-ml/pedigree/internal/httpapi"
+	"github.com/pedigree-ml/pedigree/internal/httpx"
+	"github.com/pedigree-ml/pedigree/internal/ledger"
+	"github.com/pedigree-ml/pedigree/internal/registrar"
+	"github.com/pedigree-ml/pedigree/internal/sqlstore"
+)
+
+// registry is a real registry behind HTTP.
+type registry struct {
+	*client.Client
+	registrar *registrar.Registrar
+	handler   http.Handler
+	url       string
+	blobs     string
+
+	mu     sync.Mutex
+	routes map[string]bool
+	log    *logBuffer
+}
+
+// logBuffer keeps the lines of the request log.
+type logBuffer struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, string(p))
+	return len(p), nil
+}
+
+func (b *logBuffer) all() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.lines...)
+}
+
+// newRegistry starts a registry on an empty SQLite database, for the time of the test.
+func newRegistry(t testing.TB) *registry {
+	t.Helper()
+	dir := t.TempDir()
+	r := &registry{routes: map[string]bool{}, log: &logBuffer{}, blobs: filepath.Join(dir, "blobs")}
+	log := slog.New(slog.NewJSONHandler(r.log, nil))
+	store, err := sqlstore.Open(context.Background(), sqlstore.Config{
+		Database: filepath.Join(dir, "pedigree.db"), Now: time.Now, Rand: rand.Reader, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	blobs, err := blob.OpenDir(r.blobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _, err := ledger.NewKey(rand.Reader, "pedigree/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids atomic.Int64
+	newID := func(prefix string) string { return fmt.Sprintf("%s_%032x", prefix, ids.Add(1)) }
+	r.registrar, err = registrar.Open(context.Background(), registrar.Config{
+		Store: store, Blobs: blobs, NewID: newID, Now: time.Now,
+		Signer: func() (*ledger.Signer, error) { return ledger.NewSigner(key) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := httpapi.New(r.registrar, httpapi.Options{Now: time.Now})
+	r.handler, err = httpx.Chain(api.Handler(), httpx.Config{
+		Log: log, NewID: func() string { return newID("req") }, Now: time.Now,
+		Hosts: httpx.LoopbackHosts("127.0.0.1:0"),
+		Observe: func(route, _ string, _ int, _ time.Duration) {
+			r.mu.Lock()
+			r.routes[route] = true
+			r.mu.Unlock()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(r.handler)
+	t.Cleanup(srv.Close)
+	r.url = srv.URL
+	if r.Client, err = client.New(client.Config{URL: srv.URL}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// must returns v and ends the test on an error.
+func must[T any](v T, err error) func(t testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// wantCode ends the test unless err has the code.
+func wantCode(t testing.TB, err error, code pedigree.ErrorCode) {
+	t.Helper()
+	if got := pedigree.CodeOf(err); got != code {
+		t.Fatalf("got code %q (%v), want %q", got, err, code)
+	}
+}
+
+// now asks about the present.
+var now pedigree.At
+
+func at(seq int64) pedigree.At { return pedigree.At{Seq: &seq} }
+
+func ref(t testing.TB, s string) pedigree.Reference {
+	t.Helper()
+	return must(pedigree.ParseReference(s))(t)
+}
+
+// linked is a registration that needs no bytes.
+func linked(uri string) pedigree.Registration {
+	return pedigree.Registration{
+		Record:      pedigree.Record{Artifact: pedigree.Artifact{Kind: pedigree.ArtifactLinked, URI: pedigree.SafeURI(uri)}},
+		CreateModel: true,
+	}
+}
