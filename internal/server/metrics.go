@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,19 +76,65 @@ func (m *metrics) handler() http.Handler {
 }
 
 // observe notes one answered request.
-func (m *metrics) observe(route, method string, status int, bytes int64, took time.Duration) {
+func (m *metrics) observe(route, method string, status int, took time.Duration) {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 	default:
 		method = "other"
 	}
-	if route == "" {
-		route = "none"
-	}
+	route = routeLabel(route)
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
 	m.durations.WithLabelValues(route, method).Observe(took.Seconds())
-	m.sent.WithLabelValues(route).Add(float64(bytes))
 }
+
+// routeLabel is the pattern of a route without its method, which has a label of its own;
+// "none" for what no route matches.
+func routeLabel(pattern string) string {
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		pattern = path
+	}
+	switch pattern {
+	case "", "/": // refused before the mux, or matched by what answers all the rest
+		return "none"
+	case "/{$}":
+		return "/"
+	}
+	return pattern
+}
+
+// count counts requests under way and the bytes of their answers.
+func (m *metrics) count(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &countedWriter{ResponseWriter: w}
+		m.running.Inc()
+		defer func() {
+			m.running.Dec()
+			m.sent.WithLabelValues(routeLabel(r.Pattern)).Add(float64(c.n)) // the mux has set it
+		}()
+		next.ServeHTTP(c, r)
+	})
+}
+
+type countedWriter struct {
+	http.ResponseWriter
+	n int64
+}
+
+func (w *countedWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.n += int64(n)
+	return n, err
+}
+
+// ReadFrom hands a file on as it is: the system copies it to the connection.
+func (w *countedWriter) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.n += n
+	return n, err
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // meter counts the bytes that are stored. Reading is not wrapped: an open file goes to
 // the connection as it is, without passing through the process.

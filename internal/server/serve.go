@@ -71,12 +71,14 @@ func (s *Server) Serve(ctx context.Context) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients that break off
 	}
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(s.listener) }()
+	// After the first request can be answered: a file that a crash left behind may name
+	// this very address, and is asked.
 	if err := s.announce(ctx, s.URL()); err != nil {
 		s.log.Warn("command lines will not find this server by its data folder", "error", err)
 	}
 	defer s.withdraw()
-	failed := make(chan error, 1)
-	go func() { failed <- h.Serve(s.listener) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)

@@ -108,7 +108,9 @@ func Open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *Server, 
 	if err := s.finishRotation(ctx); err != nil {
 		return nil, err
 	}
-	s.handler = s.routes(metrics)
+	if s.handler, err = s.routes(metrics); err != nil {
+		return nil, err
+	}
 	s.startBackground()
 	return s, nil
 }

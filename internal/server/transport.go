@@ -32,11 +32,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		in.ContentLength = -1 // a client's zero means unknown, a server's means empty
 	}
 
+	body := in.Body
 	reader, writer := io.Pipe()
 	w := &pipeWriter{header: make(http.Header), pipe: writer, head: req.Method == http.MethodHead, started: make(chan struct{})}
 	go func() {
 		defer cancel()
-		defer func() { _ = in.Body.Close() }()
+		defer func() { _ = body.Close() }()
 		defer func() {
 			if p := recover(); p != nil {
 				w.fail(fmt.Errorf("the handler of %s %s broke off: %v", req.Method, req.URL.Path, p))
@@ -46,21 +47,25 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		w.finish()
 	}()
 
+	// A caller that gives up gets its own error, now and in the middle of the body, and
+	// a handler that still reads or writes is told as well.
+	stop := context.AfterFunc(req.Context(), func() {
+		_ = reader.CloseWithError(req.Context().Err())
+		_ = body.Close()
+	})
 	select {
 	case <-w.started:
-	case <-ctx.Done():
-		select {
-		case <-w.started: // both: the handler has ended, with an answer
-		default:
-			_ = reader.CloseWithError(ctx.Err()) // a handler that still writes sees it
-			return nil, ctx.Err()
-		}
+	case <-req.Context().Done():
+	}
+	if err := req.Context().Err(); err != nil {
+		cancel()
+		return nil, err
 	}
 	if w.err != nil {
-		cancel()
+		stop()
 		return nil, w.err
 	}
-	return w.response(req, &pipeBody{PipeReader: reader, cancel: cancel}), nil
+	return w.response(req, &pipeBody{PipeReader: reader, cancel: func() { stop(); cancel() }}), nil
 }
 
 // pipeWriter is the response writer of a request in this process.
@@ -138,7 +143,7 @@ func (w *pipeWriter) response(req *http.Request, body io.ReadCloser) *http.Respo
 // reads on.
 type pipeBody struct {
 	*io.PipeReader
-	cancel context.CancelFunc
+	cancel func()
 }
 
 func (b *pipeBody) Close() error {

@@ -1,0 +1,104 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/httpapi"
+	"github.com/pedigree-ml/pedigree/internal/httpx"
+)
+
+// routes joins everything to one handler.
+func (s *Server) routes(m *metrics) (http.Handler, error) {
+	mux := http.NewServeMux()
+	get := func(path string, h http.Handler) {
+		mux.Handle("GET "+path, h)
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { httpx.NotAllowed(w, r, "GET, HEAD") })
+	}
+	get("/healthz", httpx.Handler(s.serveHealth))
+	get("/health", httpx.Handler(s.serveHealth)) // the name that MLflow's clients ask for
+	get("/readyz", httpx.Handler(s.serveReady))
+	get("/metrics", m.handler())
+	get("/{$}", httpx.Handler(serveIndex))
+	mux.Handle("/api/", httpapi.New(s.registrar, httpapi.Options{Now: time.Now}).Handler())
+	mux.HandleFunc("/", httpx.NotFound)
+	cfg := httpx.Config{
+		Log: s.log, NewID: func() string { return newID("req") }, Now: time.Now, Observe: m.observe,
+	}
+	if !s.cfg.AllowAnonymous {
+		cfg.Hosts = httpx.LoopbackHosts(s.cfg.Addr)
+	}
+	return httpx.Chain(m.count(mux), cfg)
+}
+
+// health is the answer of /healthz.
+type health struct {
+	Status string `json:"status"`
+	// Instance is another one after each start.
+	Instance string `json:"instance"`
+}
+
+// serveHealth says that the process answers. It asks nobody: a server whose database is
+// away must not be killed for it.
+func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	return httpx.WriteJSON(w, http.StatusOK, health{Status: "ok", Instance: s.instance})
+}
+
+// serveReady says whether requests can be answered now.
+func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	if err := s.ready(r.Context()); err != nil {
+		return err
+	}
+	return httpx.WriteJSON(w, http.StatusOK, health{Status: "ready", Instance: s.instance})
+}
+
+// readyTimeout is how long /readyz waits for the database.
+const readyTimeout = 3 * time.Second
+
+// ready returns [pedigree.CodeUnavailable] unless the database answers and the folder of
+// the stored bytes can be written to.
+func (s *Server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := s.registrar.Ready(ctx); err != nil {
+		return pedigree.Errorf(pedigree.CodeUnavailable, "the database does not answer: %w", err)
+	}
+	f, err := os.CreateTemp(s.cfg.Blobs, ".ready-*")
+	if err == nil {
+		_ = f.Close()
+		err = os.Remove(f.Name())
+	}
+	if err != nil {
+		return &pedigree.Error{Code: pedigree.CodeUnavailable, Message: "the folder of the stored bytes can't be written to", Err: err}
+	}
+	return nil
+}
+
+const index = `Pedigree: a model registry, the durable handoff record between training and production.
+
+  /api/v1/openapi.json     what the API offers
+  /api/v1/projects         the projects
+  /api/v1/search           versions of all projects; ?filter= and ?as_of= choose
+  /api/v1/log/checkpoint   signed size and root of the log
+  /healthz                 whether this process answers
+  /readyz                  whether it can reach its database and its files
+  /metrics                 figures for Prometheus
+
+On the command line:       pedigree --url http://%s ls
+`
+
+// serveIndex tells a person with a browser what this is.
+func serveIndex(w http.ResponseWriter, r *http.Request) error {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, err := io.WriteString(w, fmt.Sprintf(index, r.Host))
+	return err
+}
