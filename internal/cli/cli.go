@@ -37,6 +37,7 @@ const (
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env, now: time.Now}
 	err := run(ctx, a, args)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
@@ -60,6 +61,9 @@ func run(ctx context.Context, a *app, args []string) error {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "required flag") { // cobra has no type for it
+		err = pedigree.Errorf(pedigree.CodeInvalid, "%s", err)
+	}
 	if closeErr := a.close(); err == nil {
 		err = closeErr
 	}
@@ -97,7 +101,6 @@ precondition, 5 conflict, 130 interrupted.`,
 			return a.settle(cmd)
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = false
 	f := root.PersistentFlags()
 	f.SortFlags = false
 	f.StringVar(&a.url, "url", "", "server to speak to, as in https://models.example.org (PEDIGREE_URL)")
@@ -118,7 +121,8 @@ precondition, 5 conflict, 130 interrupted.`,
 			root.AddCommand(cmd)
 		}
 	}
-	root.InitDefaultHelpCmd()
+	root.SetHelpCommandGroupID("operate")
+	root.SetCompletionCommandGroupID("operate")
 	return root
 }
 
@@ -183,7 +187,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	err := pedigree.Errorf(pedigree.CodeInvalid, "%q is not a command of %s", args[0], cmd.CommandPath())
-	if near := pedigree.Nearest(args[0], names); near != "" {
+	if near := pedigree.Nearest(args[0], names); near != "" && len(args[0]) > 3 { // short words are all alike
 		return err.WithFix("did you mean: %s %s", cmd.CommandPath(), near)
 	}
 	return err.WithFix("%s --help lists them", cmd.CommandPath())
@@ -203,9 +207,9 @@ func args(least, most int) cobra.PositionalArgs {
 			return nil
 		}
 		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
-		what := fmt.Sprintf("%q is too much", given[len(given)-1:])
-		if len(given) < least {
-			what = "something is missing"
+		what := "something is missing"
+		if len(given) >= least {
+			what = fmt.Sprintf("%q is one too many", cut(given[most], 60))
 		}
 		return pedigree.Errorf(pedigree.CodeInvalid, "%s: %s", cmd.CommandPath(), what).WithFix("write: %s", usage)
 	}

@@ -2,15 +2,12 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
+	"net/url"
 	"path/filepath"
-	"time"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/client"
@@ -21,10 +18,9 @@ import (
 // registry is what a run speaks to.
 type registry struct {
 	client *client.Client
-	// kind is how: "server" by its URL, "folder through its server", or "embedded".
-	kind string
-	// where is the URL or the folder.
-	where string
+	config client.Config // that client was made of
+	// kind is how, one of the kinds below; where is the URL or the folder.
+	kind, where string
 	// checkpoints is where this user remembers checkpoints of it; "" is nowhere.
 	checkpoints string
 	close       func() error // nil where there is nothing to close
@@ -37,95 +33,88 @@ const (
 	kindEmbedded = "folder, opened here"
 )
 
-// embeddedURL is the URL that requests in this process carry.
+// embeddedURL is the URL that requests to the registry of a folder carry. Package client
+// knows its host, and remembers checkpoints of such a registry by the name of its log:
+// the port of a server on the folder changes with every start.
 const embeddedURL = "http://pedigree.embedded"
 
 // connect finds the registry: the URL, a server that runs on the data directory, or the
 // data directory itself, in this process.
 func (a *app) connect(ctx context.Context) (*registry, error) {
 	if a.url != "" {
-		r := &registry{kind: kindServer, where: a.url}
+		r := &registry{kind: kindServer, where: config.MaskURL(a.url), config: client.Config{URL: a.url}}
 		if dir, err := a.stateDir(); err == nil {
 			r.checkpoints = filepath.Join(dir, "checkpoints")
 		}
-		return r, a.dial(r, client.Config{URL: a.url})
+		return r, a.dial(r)
 	}
-	dir, err := a.dataDir()
+	cfg, err := config.FromEnvironment(a.env, a.data)
 	if err != nil {
 		return nil, err
 	}
-	r := &registry{kind: kindEmbedded, where: dir, checkpoints: filepath.Join(dir, "checkpoints")}
-	if running := a.running(ctx, dir); running != "" {
-		r.kind = kindThrough
-		return r, a.dial(r, client.Config{URL: running})
+	r := &registry{where: cfg.Data, checkpoints: filepath.Join(cfg.Data, "checkpoints")}
+	if running, ok := server.FindRunning(ctx, cfg.Data); ok {
+		next, err := newThrough(running.URL, cfg.Data)
+		if err != nil {
+			return nil, err
+		}
+		r.kind, r.config = kindThrough, client.Config{URL: embeddedURL, HTTP: &http.Client{Transport: next}}
+		return r, a.dial(r)
 	}
-	cfg, err := a.serverConfig(dir)
+	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	srv, err := server.Open(ctx, cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	srv, err := server.Open(ctx, cfg, slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	if err != nil {
-		return nil, err
+	r.kind, r.close = kindEmbedded, srv.Close
+	r.config = client.Config{URL: embeddedURL, HTTP: &http.Client{Transport: server.Transport(srv.Handler())}}
+	if err := a.dial(r); err != nil {
+		return nil, errors.Join(err, srv.Close())
 	}
-	r.close = srv.Close
-	err = a.dial(r, client.Config{URL: embeddedURL, HTTP: &http.Client{Transport: server.Transport(srv.Handler())}})
-	if err != nil {
-		_ = srv.Close()
-	}
-	return r, err
+	return r, nil
 }
 
-func (a *app) dial(r *registry, cfg client.Config) (err error) {
-	cfg.Project = a.projectName()
-	cfg.UserAgent = "pedigree/" + programVersion()
-	r.client, err = client.New(cfg)
+// through sends the requests for a folder to the server that runs on it.
+type through struct {
+	next   http.RoundTripper
+	server *url.URL
+	folder string
+}
+
+func newThrough(serverURL, folder string) (*through, error) {
+	u, err := url.Parse(serverURL)
+	if err != nil {
+		return nil, pedigree.Errorf(pedigree.CodeCorrupt, "the server that runs on %s says a wrong address: %w", folder, err)
+	}
+	next := http.DefaultTransport.(*http.Transport).Clone()
+	next.Proxy = nil // it is on this machine
+	next.MaxIdleConnsPerHost = 64
+	return &through{next: next, server: u, folder: folder}, nil
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *through) RoundTrip(req *http.Request) (*http.Response, error) {
+	out := req.Clone(req.Context())
+	out.URL.Scheme, out.URL.Host, out.Host = t.server.Scheme, t.server.Host, t.server.Host
+	resp, err := t.next.RoundTrip(out)
+	if err != nil {
+		return nil, pedigree.Errorf(pedigree.CodeUnavailable, "the server %s that runs on %s does not answer: %w", t.server, t.folder, err).
+			WithFix("try again: when it has stopped, the folder is opened without it")
+	}
+	return resp, nil
+}
+
+// dial makes the client of a registry.
+func (a *app) dial(r *registry) (err error) {
+	r.config.Project = a.projectName()
+	r.config.UserAgent = "pedigree/" + programVersion()
+	r.client, err = client.New(r.config)
 	return err
 }
 
-// serverFile is what a server leaves in its data directory while it runs.
-type serverFile struct {
-	URL string `json:"url"`
-	PID int    `json:"pid"`
-}
-
-// readServerFile returns what a server left in dir; ok is false where there is none.
-func readServerFile(dir string) (f serverFile, ok bool, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, "server.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, false, nil
-	}
-	if err != nil {
-		return f, false, fmt.Errorf("read %s: %w", filepath.Join(dir, "server.json"), err)
-	}
-	if err := json.Unmarshal(text, &f); err != nil || f.URL == "" {
-		return f, false, pedigree.Errorf(pedigree.CodeCorrupt, "%s is damaged", filepath.Join(dir, "server.json")).
-			WithFix("remove it when no server runs on that folder")
-	}
-	return f, true, nil
-}
-
-// running is the URL of the server that runs on dir, "" where none answers: one that
-// was killed leaves its file behind.
-func (a *app) running(ctx context.Context, dir string) string {
-	f, ok, err := readServerFile(dir)
-	if err != nil || !ok {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	c, err := client.New(client.Config{URL: f.URL, Retries: -1})
-	if err != nil {
-		return ""
-	}
-	if _, err := c.Keys(ctx); err != nil {
-		return ""
-	}
-	return f.URL
-}
-
 // remember checks that the registry's log continues the one that this user saw last,
-// and keeps its checkpoint. Only a log that does not is an error: a place to remember in
-// is not something that every job has.
+// and keeps its checkpoint. Only a log that does not, or a registry that does not
+// answer, is an error: a place to remember in is not something that every job has.
 func (a *app) remember(ctx context.Context) (pedigree.Checkpoint, error) {
 	c, err := a.client(ctx)
 	if err != nil {
@@ -137,7 +126,7 @@ func (a *app) remember(ctx context.Context) (pedigree.Checkpoint, error) {
 	cp, err := c.Remember(ctx, client.OpenMemory(a.registry.checkpoints))
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
-		a.hint("note: the checkpoint of the log could not be remembered: %v", pathErr)
+		a.hint("note: the checkpoint of the log can't be remembered: %v", pathErr)
 		return c.Checkpoint(ctx)
 	}
 	return cp, err

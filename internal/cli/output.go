@@ -115,7 +115,7 @@ func (a *app) newTable(heads ...string) lines {
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
-	style.Format.Header = text.FormatUpper
+	style.Format.Header = text.FormatDefault
 	if columns := width(a.stdout); columns > 0 {
 		style.Size.WidthMax = columns
 		style.Box.UnfinishedRow = "…"
@@ -125,7 +125,7 @@ func (a *app) newTable(heads ...string) lines {
 	if len(heads) > 0 {
 		row := make(table.Row, len(heads))
 		for i, h := range heads {
-			row[i] = h
+			row[i] = strings.ToUpper(h)
 		}
 		t.AppendHeader(row)
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -64,8 +65,8 @@ which flag fills each gap. pedigree amend fills them later.`,
 	flags.StringVar(&f.description, "description", "", "what to know of this version, in Markdown")
 	flags.StringArrayVar(&f.aliases, "alias", nil, "alias `NAME` to point at it (repeat)")
 	flags.StringVar(&f.link, "link", "", "`URI` of an artifact that stays where it is, instead of PATH")
-	flags.StringVar(&f.linkDigest, "digest", "", "`sha256:…` of the linked artifact")
-	flags.Int64Var(&f.linkSize, "size", -1, "size of the linked artifact, in `BYTES`")
+	flags.StringVar(&f.linkDigest, "digest", "", "`DIGEST` of the linked artifact, sha256:…")
+	flags.Int64Var(&f.linkSize, "size", -1, "size of the linked artifact in `BYTES`")
 	flags.StringVar(&f.script, "script", "", "training script or notebook `FILE`")
 	flags.BoolVar(&f.noCapture, "no-capture", false, "capture nothing")
 	flags.BoolVar(&f.noDiff, "no-diff", false, "attach no uncommitted changes")
@@ -142,7 +143,7 @@ func (a *app) push(ctx context.Context, f *pushFlags, args []string) error {
 		return err
 	}
 	if f.dryRun {
-		return a.printPushPlan(ctx, c, p, captured.Notes)
+		return a.planPush(ctx, p, captured.Notes)
 	}
 	if _, err := a.remember(ctx); err != nil {
 		return err
@@ -280,6 +281,98 @@ func remoteSize(ctx context.Context, uri string) *int64 {
 	return &resp.ContentLength
 }
 
+// rehearsal lets the questions of a push through and keeps its changes back, so that a
+// dry run knows what would be sent and registered from the push itself.
+type rehearsal struct {
+	next         http.RoundTripper
+	registration pedigree.Registration
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (r *rehearsal) RoundTrip(req *http.Request) (*http.Response, error) {
+	question := req.Method == http.MethodGet || strings.HasSuffix(req.URL.Path, "/blobs/missing")
+	if question {
+		return r.next.RoundTrip(req)
+	}
+	if req.Body != nil {
+		defer req.Body.Close()
+	}
+	if req.Method == http.MethodPost {
+		if err := json.NewDecoder(req.Body).Decode(&r.registration); err != nil {
+			return nil, err
+		}
+	}
+	return &http.Response{
+		Status: "201 Created", StatusCode: http.StatusCreated, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader("{}")), ContentLength: 2, Request: req,
+	}, nil
+}
+
+// pushPlan is the answer of push --dry-run.
+type pushPlan struct {
+	DryRun       bool                  `json:"dry_run"`
+	Project      pedigree.ProjectName  `json:"project"`
+	Model        pedigree.Name         `json:"model"`
+	CreateModel  bool                  `json:"create_model"`
+	Registration pedigree.Registration `json:"registration"`
+	// Uploaded and Reused are the bytes that would be sent, and that are there.
+	Uploaded     int64                   `json:"uploaded"`
+	Reused       int64                   `json:"reused"`
+	Completeness []pedigree.Completeness `json:"completeness"`
+}
+
+// planPush shows what a push would do.
+func (a *app) planPush(ctx context.Context, p client.Push, notes []string) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.Model(ctx, p.Model, pedigree.At{})
+	create := pedigree.CodeOf(err) == pedigree.CodeNotFound && p.Registration.CreateModel
+	if err != nil && !create {
+		return err
+	}
+	r := &rehearsal{next: http.DefaultTransport}
+	cfg := a.registry.config
+	if cfg.HTTP != nil {
+		r.next = cfg.HTTP.Transport
+	}
+	cfg.HTTP, cfg.Project = &http.Client{Transport: r}, c.Project()
+	rehearsed, err := client.New(cfg)
+	if err != nil {
+		return err
+	}
+	pushed, err := rehearsed.Push(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := r.registration.Record.Normalize(); err != nil {
+		return err
+	}
+	out := pushPlan{
+		DryRun: true, Project: c.Project(), Model: p.Model, CreateModel: create, Registration: r.registration,
+		Uploaded: pushed.Uploaded, Reused: pushed.Reused, Completeness: r.registration.Record.Complete(true), // as the registry says it
+	}
+	for _, n := range notes {
+		a.hint("note: %s", n)
+	}
+	name := a.reference(out.Project, out.Model, 0)
+	return a.print(answer{value: out, names: []string{name}, human: func(w io.Writer) {
+		if create {
+			fmt.Fprintf(w, "would create the model %s\n", name)
+		}
+		fmt.Fprintf(w, "would register the next version of %s\n", name)
+		fmt.Fprintf(w, "%s\n", artifactLine(r.registration.Record.Artifact, fmt.Sprintf("; %s to upload", size(&out.Uploaded))))
+		for _, alias := range r.registration.Aliases {
+			fmt.Fprintf(w, "%s@%s would name it\n", name, alias)
+		}
+		page := page{w}
+		a.recordLines(page, &r.registration.Record)
+		page.line("tags", pairs(r.registration.Tags))
+		fmt.Fprintf(w, "complete: %s\n", completenessLine(out.Completeness))
+	}})
+}
+
 // printPushed writes what a push did, and how complete the record is.
 func (a *app) printPushed(p client.Pushed, notes []string) error {
 	ref := a.reference(p.Version.Project, p.Model, p.Number)
@@ -327,10 +420,15 @@ func uploaded(p client.Pushed) string {
 	return up
 }
 
-// completenessLine says for each stage what is there and which flags fill the gaps:
-// "register 5/5 · deploy 6/8, missing: rollback note (--rollback-note TEXT)". A gap is
-// named at the first stage that has it.
+// completenessLine is [completenessLines] in one line.
 func completenessLine(stages []pedigree.Completeness) string {
+	return strings.Join(completenessLines(stages), " · ")
+}
+
+// completenessLines says for each stage what is there and which flags fill the gaps:
+// "register 5/5", "deploy 6/8, missing: rollback note (--rollback-note TEXT)". A gap is
+// named at the first stage that has it.
+func completenessLines(stages []pedigree.Completeness) []string {
 	var parts []string
 	said := map[string]bool{}
 	for _, c := range stages {
@@ -347,5 +445,5 @@ func completenessLine(stages []pedigree.Completeness) string {
 		}
 		parts = append(parts, part)
 	}
-	return strings.Join(parts, " · ")
+	return parts
 }

@@ -37,7 +37,7 @@ type recordFlags struct {
 
 func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.metrics, "metric", nil, "offline metric, `NAME=VALUE[@DATASET[/SPLIT]]` (repeat)")
-	flags.StringArrayVar(&f.data, "data", nil, "data reference, `ROLE=URI[@sha256:…]`; also ROLE=PATH, ROLE=query:SELECT … (repeat)")
+	flags.StringArrayVar(&f.data, "data", nil, "data reference, `ROLE=URI[@DIGEST]`; also ROLE=PATH, ROLE=query:SELECT … (repeat)")
 	flags.StringVar(&f.dataFile, "data-file", "", "`FILE` with a YAML list of data references in their full form")
 	flags.StringVar(&f.owner, "owner", "", "person or team that answers for it (PEDIGREE_OWNER)")
 	flags.StringVar(&f.image, "image", "", "container `IMAGE` that ran the training, best with its digest")
@@ -639,10 +639,10 @@ func yamlTree(n *yaml.Node, under string, budget *int) (any, error) {
 
 func yamlScalar(n *yaml.Node, asText bool) (any, error) {
 	switch tag := n.ShortTag(); {
-	case tag == "!!null":
-		return nil, nil
 	case asText || tag == "!!str" || tag == "!!timestamp":
 		return n.Value, nil
+	case tag == "!!null":
+		return nil, nil
 	case tag == "!!float" && strings.Contains(strings.ToLower(n.Value), ".nan"):
 		return "NaN", nil
 	case tag == "!!float" && strings.Contains(strings.ToLower(n.Value), ".inf"):

@@ -1,0 +1,363 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+func newAliasCommand(a *app) *cobra.Command {
+	return noun("alias", "Move, remove and list aliases, and read their history",
+		newAliasSetCommand(a), newAliasRemoveCommand(a), newAliasListCommand(a), newAliasHistoryCommand(a))
+}
+
+// aliasFlags are the flags of a move.
+type aliasFlags struct {
+	ifCurrent int64
+	note      string
+	dryRun    bool
+}
+
+func (f *aliasFlags) register(cmd *cobra.Command) {
+	cmd.Flags().Int64Var(&f.ifCurrent, "if-current", -1, "only if it names version `N` now; 0: only if it names none")
+	cmd.Flags().StringVar(&f.note, "note", "", "why; it stays in the history")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change, and do nothing")
+}
+
+// current is the condition of --if-current, nil for none.
+func (f *aliasFlags) current(cmd *cobra.Command) (*pedigree.VersionNumber, error) {
+	if !cmd.Flags().Changed("if-current") {
+		return nil, nil
+	}
+	if f.ifCurrent < 0 {
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "--if-current %d: want the number of a version, or 0 for none", f.ifCurrent)
+	}
+	n := pedigree.VersionNumber(f.ifCurrent)
+	return &n, nil
+}
+
+// aliasOf reads MODEL@ALIAS and enters its project.
+func (a *app) aliasOf(s string) (pedigree.Reference, error) {
+	ref, err := pedigree.ParseReference(s)
+	if err != nil {
+		return ref, err
+	}
+	if ref.Alias == "" {
+		return ref, pedigree.Errorf(pedigree.CodeInvalid, "%s names no alias", ref).WithFix("write MODEL@ALIAS, as in fraud@production")
+	}
+	return ref, a.enter(ref.Project)
+}
+
+// versionOf reads what an alias shall name: a number, another alias, a digest, latest,
+// or a whole reference to a version of the same model.
+func versionOf(model pedigree.Reference, s string) (pedigree.Reference, error) {
+	out := pedigree.Reference{Project: model.Project, Model: model.Model}
+	if s == "latest" {
+		return out, nil
+	}
+	if n, err := pedigree.ParseVersionNumber(strings.TrimPrefix(s, "v")); err == nil {
+		out.Version = n
+		return out, nil
+	}
+	if strings.HasPrefix(s, "sha256:") {
+		d, err := pedigree.ParseDigest(s)
+		out.Digest = d
+		return out, err
+	}
+	if name, ok := strings.CutPrefix(s, "@"); ok {
+		alias, err := pedigree.ParseAlias(name)
+		out.Alias = alias
+		return out, err
+	}
+	ref, err := pedigree.ParseReference(s)
+	if err != nil {
+		return out, pedigree.Errorf(pedigree.CodeInvalid, "%q is not a version", cut(s, 80)).WithFix("write a number, latest, @OTHER-ALIAS or sha256:…")
+	}
+	if ref.Model != model.Model || ref.Project != "" && ref.Project != model.Project {
+		return out, pedigree.Errorf(pedigree.CodeInvalid, "%s is not a version of %s: an alias names a version of its own model", ref, model.Model)
+	}
+	ref.Project = model.Project
+	return ref, nil
+}
+
+func newAliasSetCommand(a *app) *cobra.Command {
+	f := &aliasFlags{}
+	cmd := &cobra.Command{
+		Use:   "set MODEL@ALIAS VERSION",
+		Short: "Point an alias at a version",
+		Long: `Set moves an alias, or makes it. VERSION is a number, latest, @OTHER-ALIAS or sha256:….
+With --if-current the move happens only if the alias names that version now, and the loser
+of a race gets exit code 5 and learns what is there.`,
+		Example: `  pedigree alias set fraud@production 7 --if-current 6 --note "passed the shadow week"
+  pedigree alias set fraud@production @candidate
+  pedigree alias set fraud@production 7 --dry-run`,
+		Args:              args(2, 2),
+		ValidArgsFunction: a.completeReferences,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := a.aliasOf(args[0])
+			if err != nil {
+				return err
+			}
+			to, err := versionOf(ref, args[1])
+			if err != nil {
+				return err
+			}
+			ifCurrent, err := f.current(cmd)
+			if err != nil {
+				return err
+			}
+			return a.setAlias(cmd.Context(), ref, to, ifCurrent, f)
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+// aliasNow is the interval that an alias is in, nil where it names nothing.
+func (a *app) aliasNow(ctx context.Context, ref pedigree.Reference, at pedigree.At) (*pedigree.AliasMove, error) {
+	c, err := a.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.Aliases(ctx, ref.Model, at)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list.Items {
+		if list.Items[i].Alias == ref.Alias {
+			return &list.Items[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// conflict is what --if-current says of the alias as it is now, for --dry-run.
+func conflict(ref pedigree.Reference, now *pedigree.AliasMove, ifCurrent *pedigree.VersionNumber) error {
+	n := pedigree.VersionNumber(0)
+	current := ref.String() + " is not set"
+	if now != nil {
+		n = now.Version
+		current = fmt.Sprintf("%s is %s/%d", ref, ref.Model, n)
+	}
+	if ifCurrent == nil || *ifCurrent == n {
+		return nil
+	}
+	e := pedigree.Errorf(pedigree.CodeConflict, "%s, not what you expected", current).WithFix("look with: pedigree alias history %s", ref)
+	e.Current = current
+	return e
+}
+
+func (a *app) setAlias(ctx context.Context, ref, to pedigree.Reference, ifCurrent *pedigree.VersionNumber, f *aliasFlags) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := a.aliasNow(ctx, ref, pedigree.At{})
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		return a.planAlias(ctx, ref, to, before, ifCurrent, f.note)
+	}
+	if _, err := a.remember(ctx); err != nil {
+		return err
+	}
+	move, err := c.SetAlias(ctx, to, ref.Alias, ifCurrent, f.note)
+	if err != nil {
+		return err
+	}
+	if _, err := a.remember(ctx); err != nil {
+		return err
+	}
+	name := pedigree.Reference{Model: ref.Model, Alias: ref.Alias}
+	return a.print(answer{value: move, names: []string{a.reference(c.Project(), ref.Model, move.Version)}, human: func(w io.Writer) {
+		now := a.reference(c.Project(), ref.Model, move.Version)
+		switch {
+		case before == nil:
+			fmt.Fprintf(w, "%s → %s (new)\n", name, now)
+		case before.FromSeq == move.FromSeq:
+			fmt.Fprintf(w, "%s → %s (as before)\n", name, now)
+		default:
+			fmt.Fprintf(w, "%s → %s (was %d)\n", name, now, before.Version)
+		}
+	}})
+}
+
+func (a *app) planAlias(ctx context.Context, ref, to pedigree.Reference, now *pedigree.AliasMove, ifCurrent *pedigree.VersionNumber, note string) error {
+	if err := conflict(ref, now, ifCurrent); err != nil {
+		return err
+	}
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := c.Version(ctx, to, pedigree.At{})
+	if err != nil {
+		return err
+	}
+	m := pedigree.Model{ID: v.ModelID, Name: ref.Model, Aliases: map[pedigree.Alias]pedigree.VersionNumber{}}
+	if now != nil {
+		m.Aliases[ref.Alias] = now.Version
+	}
+	drafts, err := m.SetAlias(ref.Alias, &v, note)
+	if err != nil {
+		return err
+	}
+	return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts)
+}
+
+func newAliasRemoveCommand(a *app) *cobra.Command {
+	f := &aliasFlags{}
+	cmd := &cobra.Command{
+		Use:               "rm MODEL@ALIAS",
+		Aliases:           []string{"delete"},
+		Short:             "Make an alias name nothing; its history stays",
+		Example:           `  pedigree alias rm fraud@candidate --if-current 7`,
+		Args:              args(1, 1),
+		ValidArgsFunction: a.completeReferences,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			ref, err := a.aliasOf(args[0])
+			if err != nil {
+				return err
+			}
+			ifCurrent, err := f.current(cmd)
+			if err != nil {
+				return err
+			}
+			before, err := a.aliasNow(ctx, ref, pedigree.At{})
+			if err != nil {
+				return err
+			}
+			c, err := a.client(ctx)
+			if err != nil {
+				return err
+			}
+			if f.dryRun {
+				if err := conflict(ref, before, ifCurrent); err != nil {
+					return err
+				}
+				m := pedigree.Model{Name: ref.Model, Aliases: map[pedigree.Alias]pedigree.VersionNumber{}}
+				if before != nil {
+					m.Aliases[ref.Alias] = before.Version
+				}
+				drafts, err := m.RemoveAlias(ref.Alias, f.note)
+				if err != nil {
+					return err
+				}
+				return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts)
+			}
+			if err := c.RemoveAlias(ctx, ref.Model, ref.Alias, ifCurrent, f.note); err != nil {
+				return err
+			}
+			return a.print(answer{value: before, names: []string{ref.String()}, human: func(w io.Writer) {
+				was := ""
+				if before != nil {
+					was = fmt.Sprintf(" (was %d)", before.Version)
+				}
+				fmt.Fprintf(w, "%s names nothing now%s\n", ref, was)
+			}})
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+func newAliasListCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "ls MODEL",
+		Aliases: []string{"list"},
+		Short:   "List the aliases of a model",
+		Example: `  pedigree alias ls fraud
+  pedigree alias ls fraud --at 2026-10-01T03:00:00Z`,
+		Args:              args(1, 1),
+		ValidArgsFunction: a.completeModels,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			model, err := a.modelOf(args[0])
+			if err != nil {
+				return err
+			}
+			at, err := a.moment()
+			if err != nil {
+				return err
+			}
+			c, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			list, err := c.Aliases(cmd.Context(), model, at)
+			if err != nil {
+				return err
+			}
+			return a.printMoves(list, "no aliases; set one with: pedigree alias set "+shellWord(string(model)+"@NAME")+" VERSION")
+		},
+	}
+	a.atFlag(cmd)
+	return cmd
+}
+
+func newAliasHistoryCommand(a *app) *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "history MODEL[@ALIAS]",
+		Short: "List what an alias named, from when to when, and who moved it",
+		Example: `  pedigree alias history fraud@production
+  pedigree alias history fraud --at -30d`,
+		Args:              args(1, 1),
+		ValidArgsFunction: a.completeReferences,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, at, err := a.question(args[0])
+			if err != nil {
+				return err
+			}
+			if ref.Version != 0 || ref.Digest != "" {
+				return pedigree.Errorf(pedigree.CodeInvalid, "%s names a version; aliases have a history", ref).WithFix("write MODEL or MODEL@ALIAS")
+			}
+			if err := a.enter(ref.Project); err != nil {
+				return err
+			}
+			c, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			list, err := gather(limit, func(page pedigree.Page) (pedigree.List[pedigree.AliasMove], error) {
+				return c.AliasHistory(cmd.Context(), ref.Model, ref.Alias, page, at)
+			})
+			if err != nil {
+				return err
+			}
+			err = a.printMoves(list, "no alias was ever set")
+			a.more(list.Next, limit)
+			return err
+		},
+	}
+	limitFlag(cmd, &limit)
+	a.atFlag(cmd)
+	return cmd
+}
+
+// printMoves lists intervals of aliases. Their names are alias and version.
+func (a *app) printMoves(list pedigree.List[pedigree.AliasMove], empty string) error {
+	var names []string
+	t := a.newTable("alias", "version", "from (UTC)", "to (UTC)", "by", "note")
+	for _, m := range list.Items {
+		names = append(names, string(m.Alias)+" "+m.Version.String())
+		to := "now"
+		if m.To != nil {
+			to = stamp(*m.To)
+		}
+		t.row(m.Alias, m.Version, stamp(m.From), to, m.Actor, cut(m.Note, 60))
+	}
+	return a.print(answer{value: list, names: names, human: func(w io.Writer) {
+		if len(names) == 0 {
+			fmt.Fprintln(w, empty)
+			return
+		}
+		t.write(w, "")
+	}})
+}

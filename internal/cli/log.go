@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// logFlags choose events.
+type logFlags struct {
+	types  []string
+	limit  int
+	after  int64
+	oldest bool
+}
+
+func newLogCommand(a *app) *cobra.Command {
+	f := &logFlags{}
+	cmd := &cobra.Command{
+		Use:   "log [REF|MODEL]",
+		Short: "Read the log: everything that ever happened, newest first",
+		Long: `Log lists the events of the registry, or of one model or version. Every change is one
+event, and the log is tamper-evident: pedigree verify proves that nothing in it was
+changed or removed.`,
+		Example: `  pedigree log --limit 20
+  pedigree log fraud --type alias
+  pedigree log --after 1200 -o json
+  pedigree log export > log.jsonl`,
+		Args:              args(0, 1),
+		ValidArgsFunction: a.completeReferences,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := ""
+			if len(args) == 1 {
+				name = args[0]
+			}
+			f.oldest = cmd.Flags().Changed("after")
+			return a.log(cmd.Context(), f, name)
+		},
+	}
+	cmd.Flags().StringArrayVar(&f.types, "type", nil, "only this `TYPE`: alias.moved, or a family such as alias (repeat)")
+	cmd.Flags().Int64Var(&f.after, "after", -1, "the events after event `N`, oldest first")
+	cmd.Flags().IntVar(&f.limit, "limit", 50, "the most to list; 0 lists all")
+	cmd.AddCommand(newLogExportCommand(a), newLogCheckpointCommand(a), newLogKeysCommand(a))
+	return cmd
+}
+
+// log lists events.
+func (a *app) log(ctx context.Context, f *logFlags, name string) error {
+	types, err := eventTypes(f.types)
+	if err != nil {
+		return err
+	}
+	if f.after < -1 {
+		return pedigree.Errorf(pedigree.CodeInvalid, "--after %d: want the number of an event", f.after)
+	}
+	var ref pedigree.Reference
+	if name != "" {
+		if ref, err = pedigree.ParseReference(name); err != nil {
+			return err
+		}
+	}
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	q := pedigree.EventQuery{Types: types, After: f.after, Newest: !f.oldest}
+	list, err := gather(f.limit, func(page pedigree.Page) (pedigree.List[pedigree.Entry], error) {
+		q.Limit = page.Limit
+		if page.Cursor != "" {
+			if q.After, err = strconv.ParseInt(page.Cursor, 10, 64); err != nil {
+				return pedigree.List[pedigree.Entry]{}, pedigree.Errorf(pedigree.CodeUnavailable, "the next page has no number: %w", err)
+			}
+		}
+		if name != "" {
+			return c.EventsOf(ctx, ref, q)
+		}
+		return c.Events(ctx, q)
+	})
+	if err != nil {
+		return err
+	}
+	var names []string
+	t := a.newTable("seq", "time (UTC)", "by", "what happened")
+	subjects := a.newNamer(c)
+	for i := range list.Items {
+		entry := &list.Items[i]
+		names = append(names, strconv.FormatInt(entry.Seq, 10))
+		if !a.people() {
+			continue
+		}
+		e := pedigree.Event{}
+		if entry.Envelope != "" {
+			if e, err = entry.Event(); err != nil {
+				return err
+			}
+		}
+		t.row(entry.Seq, stamp(e.Time), e.Actor, subjects.describe(ctx, entry, &e))
+	}
+	err = a.print(answer{value: list, names: names, human: func(w io.Writer) {
+		if len(names) == 0 {
+			fmt.Fprintln(w, "no events")
+			return
+		}
+		t.write(w, "")
+	}})
+	a.more(list.Next, f.limit)
+	return err
+}
+
+func newLogExportCommand(a *app) *cobra.Command {
+	after := int64(-1)
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write the log to standard output, one event as JSON a line",
+		Long: `Export writes every event with the exact texts that the log commits to. The file can be
+checked anywhere, without this registry: pedigree verify --offline log.jsonl.`,
+		Example: `  pedigree log export > log.jsonl
+  pedigree log export --after 1200 >> log.jsonl`,
+		Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return c.Export(cmd.Context(), after, a.stdout)
+		},
+	}
+	cmd.Flags().Int64Var(&after, "after", -1, "begin after event `N`")
+	return cmd
+}
+
+func newLogCheckpointCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "checkpoint",
+		Short: "Print the signed size and root of the log, to keep elsewhere",
+		Long: `Checkpoint prints a signed note. Whoever keeps it can prove later that the log of that day
+is the beginning of the log of then: pedigree verify --checkpoint FILE.`,
+		Example: `  pedigree log checkpoint > seen.txt
+  pedigree verify --checkpoint seen.txt`,
+		Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cp, err := a.remember(cmd.Context())
+			if err != nil {
+				return err
+			}
+			size := strconv.FormatInt(cp.Size, 10)
+			return a.print(answer{value: cp, names: []string{size}, human: func(w io.Writer) { fmt.Fprint(w, cp.Note) }})
+		},
+	}
+}
+
+func newLogKeysCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "keys",
+		Short:   "List the public keys of the log, to pin with pedigree verify --key",
+		Example: `  pedigree log keys`,
+		Args:    args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			keys, err := c.Keys(cmd.Context())
+			if err != nil {
+				return err
+			}
+			var names []string
+			t := a.newTable("from event", "from (UTC)", "key")
+			for _, k := range keys {
+				names = append(names, k.Key)
+				t.row(k.FromSeq, stamp(k.From), k.Key)
+			}
+			return a.print(answer{value: pedigree.List[pedigree.LogKey]{Items: keys}, names: names, human: func(w io.Writer) { t.write(w, "") }})
+		},
+	}
+}

@@ -1,0 +1,311 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+func newModelCommand(a *app) *cobra.Command {
+	return noun("model", "Create, describe, rename and remove models",
+		newModelCreateCommand(a), newModelEditCommand(a), newModelRenameCommand(a), newModelRemoveCommand(a),
+		newModelShowCommand(a), newModelListCommand(a))
+}
+
+// modelFlags are the flags that describe a model.
+type modelFlags struct {
+	owner, purpose, permittedUse, restrictions, tier, state, description string
+	tags                                                                 []string
+}
+
+func (f *modelFlags) register(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	flags.StringVar(&f.owner, "owner", "", "person or team that answers for it")
+	flags.StringVar(&f.purpose, "purpose", "", "what it is for")
+	flags.StringVar(&f.permittedUse, "permitted-use", "", "what it may be used for")
+	flags.StringVar(&f.restrictions, "restrictions", "", "what it must not be used for")
+	flags.StringVar(&f.tier, "tier", "", "risk tier: low, medium or high")
+	flags.StringVar(&f.state, "state", "", "life state: development, in_use or retired")
+	flags.StringVar(&f.description, "description", "", "what else to know of it, in Markdown")
+	flags.StringArrayVar(&f.tags, "tag", nil, "tag, `KEY=VALUE` (repeat)")
+}
+
+// edit is what the flags say; a flag that was not given changes nothing.
+func (f *modelFlags) edit(flags *pflag.FlagSet) (pedigree.ModelEdit, error) {
+	e := pedigree.ModelEdit{}
+	for name, field := range map[string]**string{
+		"owner": &e.Owner, "purpose": &e.Purpose, "permitted-use": &e.PermittedUse,
+		"restrictions": &e.Restrictions, "description": &e.Description,
+	} {
+		if flags.Changed(name) {
+			value, err := flags.GetString(name)
+			if err != nil {
+				return e, err
+			}
+			*field = &value
+		}
+	}
+	if flags.Changed("tier") {
+		tier := pedigree.Tier(f.tier)
+		e.Tier = &tier
+	}
+	if flags.Changed("state") {
+		state := pedigree.LifeState(f.state)
+		e.State = &state
+	}
+	var err error
+	e.Tags, err = parsePairs("tag", f.tags)
+	return e, err
+}
+
+func newModelCreateCommand(a *app) *cobra.Command {
+	f := &modelFlags{}
+	cmd := &cobra.Command{
+		Use:     "create MODEL",
+		Short:   "Create a model, before its first version",
+		Example: `  pedigree model create fraud --owner team:risk --purpose "score card payments" --tier high`,
+		Args:    args(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			name, err := a.modelOf(args[0])
+			if err != nil {
+				return err
+			}
+			spec, err := f.edit(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			c, err := a.client(ctx)
+			if err != nil {
+				return err
+			}
+			m, err := c.CreateModel(ctx, name, spec)
+			if err != nil {
+				return err
+			}
+			return a.printModel(&m, "created model %s")
+		},
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+func (a *app) printModel(m *pedigree.Model, sentence string) error {
+	name := a.reference(m.Project, m.Name, 0)
+	return a.print(answer{value: m, names: []string{name}, human: func(w io.Writer) {
+		fmt.Fprintf(w, sentence+"\n", name)
+	}})
+}
+
+func newModelEditCommand(a *app) *cobra.Command {
+	f := &modelFlags{}
+	var dryRun bool
+	var remove []string
+	cmd := &cobra.Command{
+		Use:   "edit MODEL",
+		Short: "Change what is said of a model",
+		Example: `  pedigree model edit fraud --state in_use --restrictions "not for credit decisions"
+  pedigree model edit fraud --owner ""`,
+		Args:              args(1, 1),
+		ValidArgsFunction: a.completeModels,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := a.modelOf(args[0])
+			if err != nil {
+				return err
+			}
+			edit, err := f.edit(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			return a.editModel(cmd.Context(), name, edit, remove, dryRun)
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().StringArrayVar(&remove, "untag", nil, "remove the tag `KEY` (repeat)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, and do nothing")
+	return cmd
+}
+
+func (a *app) editModel(ctx context.Context, name pedigree.Name, edit pedigree.ModelEdit, remove []string, dryRun bool) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	if dryRun {
+		m, err := c.Model(ctx, name, pedigree.At{})
+		if err != nil {
+			return err
+		}
+		drafts, err := m.Edit(edit)
+		for _, key := range remove {
+			more, untagErr := m.Untag(key)
+			if err == nil {
+				err = untagErr
+			}
+			drafts = append(drafts, more...)
+		}
+		if err != nil {
+			return err
+		}
+		return a.printPlan(a.reference(m.Project, m.Name, 0), drafts)
+	}
+	var m pedigree.Model
+	if !reflect.ValueOf(edit).IsZero() || len(remove) == 0 {
+		if m, err = c.EditModel(ctx, name, edit, nil); err != nil {
+			return err
+		}
+	}
+	for _, key := range remove {
+		if m, err = c.UntagModel(ctx, name, key); err != nil {
+			return err
+		}
+	}
+	return a.printModel(&m, "changed model %s")
+}
+
+func newModelRenameCommand(a *app) *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "rename MODEL NEW-NAME",
+		Short: "Rename a model; its history and its references by id stay true",
+		Example: `  pedigree model rename fraud card-fraud
+  pedigree model rename fraud card-fraud --dry-run`,
+		Args:              args(2, 2),
+		ValidArgsFunction: a.completeModels,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			name, err := a.modelOf(args[0])
+			if err != nil {
+				return err
+			}
+			to, err := pedigree.ParseName(args[1])
+			if err != nil {
+				return err
+			}
+			c, err := a.client(ctx)
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				m, err := c.Model(ctx, name, pedigree.At{})
+				if err != nil {
+					return err
+				}
+				if _, err := c.Model(ctx, to, pedigree.At{}); err == nil && to != name {
+					return pedigree.Errorf(pedigree.CodeExists, "there is a model %s already", to)
+				}
+				drafts, err := m.Rename(pedigree.Project{}, to)
+				if err != nil {
+					return err
+				}
+				return a.printPlan(a.reference(m.Project, m.Name, 0), drafts)
+			}
+			m, err := c.RenameModel(ctx, name, to)
+			if err != nil {
+				return err
+			}
+			return a.printModel(&m, string(name)+" is now %s")
+		},
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, and do nothing")
+	return cmd
+}
+
+func newModelRemoveCommand(a *app) *cobra.Command {
+	var d deletion
+	var force bool
+	cmd := &cobra.Command{
+		Use:     "rm MODEL",
+		Aliases: []string{"delete"},
+		Short:   "Delete a model: hide it with all its versions and free its name",
+		Long: `Rm shows the plan and asks for --yes. The model and its versions leave every list and its
+name is free for another; history and log stay, and bytes go only by retention.`,
+		Example: `  pedigree model rm fraud-test --reason "was an experiment" --yes
+  pedigree model rm fraud-test --force --yes`,
+		Args:              args(1, 1),
+		ValidArgsFunction: a.completeModels,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := a.modelOf(args[0])
+			if err != nil {
+				return err
+			}
+			return a.removeModel(cmd.Context(), name, d, force)
+		},
+	}
+	d.register(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "although aliases name its versions")
+	return cmd
+}
+
+func (a *app) removeModel(ctx context.Context, name pedigree.Name, d deletion, force bool) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := c.Model(ctx, name, pedigree.At{})
+	if err != nil {
+		return err
+	}
+	if _, err := m.Delete(pedigree.Project{}, d.reason, force); err != nil {
+		return err
+	}
+	full := a.reference(m.Project, m.Name, 0)
+	plan := []string{"the model " + full + " and all its versions leave every list; the name is free"}
+	for alias, n := range m.Aliases {
+		plan = append(plan, fmt.Sprintf("%s@%s, which names version %d, goes with it", m.Name, alias, n))
+	}
+	ok, err := a.confirm(d, full, plan)
+	if err != nil || !ok {
+		return err
+	}
+	if err := c.DeleteModel(ctx, name, d.reason, force); err != nil {
+		return err
+	}
+	return a.printModel(&m, "deleted model %s")
+}
+
+func newModelShowCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "show MODEL",
+		Short:             "Show a model and its newest versions",
+		Example:           `  pedigree model show fraud --at -7d`,
+		Args:              args(1, 1),
+		ValidArgsFunction: a.completeModels,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, at, err := a.question(args[0])
+			if err != nil {
+				return err
+			}
+			return a.showModel(cmd.Context(), ref, at)
+		},
+	}
+	a.atFlag(cmd)
+	return cmd
+}
+
+func newModelListCommand(a *app) *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the models",
+		Example: `  pedigree model ls -p risk`,
+		Args:    args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			at, err := a.moment()
+			if err != nil {
+				return err
+			}
+			return a.listModels(cmd.Context(), limit, at)
+		},
+	}
+	limitFlag(cmd, &limit)
+	a.atFlag(cmd)
+	return cmd
+}

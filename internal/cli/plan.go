@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// change is one event that a command would cause, as --dry-run shows it.
+type change struct {
+	Type    pedigree.EventType         `json:"type"`
+	Subject string                     `json:"subject"`
+	Payload map[string]json.RawMessage `json:"payload"`
+}
+
+// plan is the answer of --dry-run.
+type plan struct {
+	DryRun  bool     `json:"dry_run"`
+	Subject string   `json:"subject"`
+	Changes []change `json:"changes"`
+}
+
+// printPlan shows what drafts would change. They were decided here by the same pure
+// functions as on the server, which decides again when it is for real.
+func (a *app) printPlan(subject string, drafts []pedigree.Draft) error {
+	out := plan{DryRun: true, Subject: subject, Changes: []change{}}
+	var lines []string
+	for _, d := range drafts {
+		payload := map[string]json.RawMessage{}
+		for name, value := range d.Payload {
+			text, err := json.Marshal(value)
+			if err != nil {
+				return fmt.Errorf("show %s: %w", d.Type, err)
+			}
+			payload[name] = text
+		}
+		out.Changes = append(out.Changes, change{d.Type, subject, payload})
+		lines = append(lines, sentence(d.Type, subject, payload))
+	}
+	return a.print(answer{value: out, names: []string{subject}, human: func(w io.Writer) {
+		if len(lines) == 0 {
+			fmt.Fprintf(w, "nothing would change: %s is like that already\n", subject)
+		}
+		for _, line := range lines {
+			fmt.Fprintf(w, "would be recorded: %s\n", line)
+		}
+	}})
+}
+
+// deletion is how somebody says that a thing may go.
+type deletion struct {
+	reason      string
+	yes, dryRun bool
+}
+
+func (d *deletion) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&d.reason, "reason", "", "why; it stays in the log")
+	cmd.Flags().BoolVar(&d.yes, "yes", false, "do it")
+	cmd.Flags().BoolVar(&d.dryRun, "dry-run", false, "show the plan, and do nothing")
+}
+
+// confirm shows the plan of a deletion and says whether to go on. On a terminal it asks
+// for the name; otherwise only --yes is an answer, and without it the command is
+// refused.
+func (a *app) confirm(d deletion, name string, lines []string) (bool, error) {
+	if d.yes && !d.dryRun {
+		return true, nil
+	}
+	if d.dryRun && !a.people() {
+		return false, a.print(answer{value: struct {
+			DryRun bool     `json:"dry_run"`
+			Plan   []string `json:"plan"`
+		}{true, lines}, names: []string{name}})
+	}
+	out := a.stderr
+	if d.dryRun {
+		out = a.stdout
+	}
+	for _, line := range lines {
+		fmt.Fprintln(out, "- "+printable(line))
+	}
+	if d.dryRun {
+		return false, nil
+	}
+	refused := pedigree.Errorf(pedigree.CodeRefused, "nothing was deleted").WithFix("add --yes to delete %s", name)
+	if !terminal(a.stdin) || !terminal(a.stderr) {
+		return false, refused
+	}
+	fmt.Fprintf(a.stderr, "type %s to delete it: ", name)
+	typed, _ := bufio.NewReader(a.stdin).ReadString('\n')
+	if strings.TrimSpace(typed) != name {
+		return false, refused
+	}
+	return true, nil
+}

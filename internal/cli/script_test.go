@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pedigree-ml/pedigree/internal/config"
+	"github.com/pedigree-ml/pedigree/internal/pgtest"
+	"github.com/pedigree-ml/pedigree/internal/server"
+)
+
+// TestMain makes this test binary the program that the scripts run.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"pedigree": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)) },
+	})
+}
+
+// TestScripts runs testdata/script/*.txtar on the registry in a folder, and again
+// through a server on PostgreSQL.
+func TestScripts(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		testscript.Run(t, scripts(func(env *testscript.Env) error {
+			env.Setenv("PEDIGREE_DATA", filepath.Join(env.WorkDir, ".registry"))
+			return nil
+		}, "sqlite"))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		testscript.Run(t, scripts(func(env *testscript.Env) error {
+			url, err := serve(env, pgtest.Database(env.T().(testing.TB)))
+			env.Setenv("PEDIGREE_URL", url)
+			return err
+		}, "postgres"))
+	})
+}
+
+func scripts(setup func(*testscript.Env) error, name string) testscript.Params {
+	return testscript.Params{
+		Dir: filepath.Join("..", "..", "testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			home := filepath.Join(env.WorkDir, ".home")
+			env.Setenv("HOME", home)
+			env.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+			if err := os.Mkdir(home, 0o700); err != nil {
+				return err
+			}
+			return setup(env)
+		},
+		Condition:           func(cond string) (bool, error) { return cond == name, nil },
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "edit": edit, "grepline": grepLine, "envfile": envFile},
+	}
+}
+
+// serve runs a server on a database until the script ends.
+func serve(env *testscript.Env, database string) (url string, err error) {
+	private, _, err := server.NewKey("")
+	if err != nil {
+		return "", err
+	}
+	cfg, err := config.Config{Addr: "127.0.0.1:0", Data: filepath.Join(env.WorkDir, ".server"), Database: database, LogKey: private}.Complete()
+	if err != nil {
+		return "", err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	srv, err := server.Open(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		stop()
+		return "", err
+	}
+	if err := srv.Listen(ctx); err != nil {
+		stop()
+		return "", errors.Join(err, srv.Close())
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ctx) }()
+	env.Defer(func() {
+		stop()
+		if err := errors.Join(<-done, srv.Close()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	})
+	return srv.URL(), nil
+}
+
+// code runs a command that must end with an exit code: "code 3 pedigree show x".
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command …")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// edit replaces a text in a file: "edit FILE OLD NEW".
+func edit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: edit FILE OLD NEW")
+	}
+	text := ts.ReadFile(args[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o644))
+}
+
+// grepLine checks that the last output holds the only line of a file.
+func grepLine(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: grepline FILE")
+	}
+	line := strings.TrimSpace(ts.ReadFile(args[0]))
+	if strings.Contains(ts.ReadFile("stdout"), line) == neg {
+		ts.Fatalf("whether the output holds %q: %v", line, neg)
+	}
+}
+
+// envFile sets a variable to the only line of a file: "envfile NAME FILE".
+func envFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: envfile NAME FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}

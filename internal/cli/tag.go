@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+func newTagCommand(a *app) *cobra.Command {
+	edit := tagEdit{}
+	var description string
+	cmd := &cobra.Command{
+		Use:   "tag REF|MODEL [KEY=VALUE …]",
+		Short: "Set and remove tags of a version or a model, and describe a version",
+		Example: `  pedigree tag fraud/7 team=risk ticket=RISK-812
+  pedigree tag fraud team=risk
+  pedigree tag fraud/7 --rm ticket --description "the one with the new merchant features"`,
+		Args:              args(1, -1),
+		ValidArgsFunction: a.completeReferences,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := pedigree.ParseReference(args[0])
+			if err != nil {
+				return err
+			}
+			if edit.tags, err = parsePairs("tag", args[1:]); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("description") {
+				edit.description = &description
+			}
+			if len(edit.tags) == 0 && len(edit.remove) == 0 && edit.description == nil {
+				return pedigree.Errorf(pedigree.CodeInvalid, "there is nothing to set or to remove").WithFix("write: pedigree tag %s KEY=VALUE", ref)
+			}
+			if ref.Version == 0 && ref.Alias == "" && ref.Digest == "" {
+				return a.tagModel(cmd.Context(), ref, edit)
+			}
+			return a.tagVersion(cmd.Context(), ref, edit)
+		},
+	}
+	cmd.Flags().StringArrayVar(&edit.remove, "rm", nil, "remove the tag `KEY` (repeat)")
+	cmd.Flags().StringVar(&description, "description", "", "what to know of it, in Markdown")
+	cmd.Flags().BoolVar(&edit.dryRun, "dry-run", false, "show what would change, and do nothing")
+	return cmd
+}
+
+// tagEdit is what the command tag changes.
+type tagEdit struct {
+	tags        map[string]string
+	remove      []string
+	description *string // nil: it stays
+	dryRun      bool
+}
+
+func (a *app) tagModel(ctx context.Context, ref pedigree.Reference, e tagEdit) error {
+	if err := a.enter(ref.Project); err != nil {
+		return err
+	}
+	return a.editModel(ctx, ref.Model, pedigree.ModelEdit{Tags: e.tags, Description: e.description}, e.remove, e.dryRun)
+}
+
+func (a *app) tagVersion(ctx context.Context, ref pedigree.Reference, e tagEdit) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := c.Version(ctx, ref, pedigree.At{})
+	if err != nil {
+		return err
+	}
+	name := a.reference(v.Project, v.Model, v.Number)
+	if e.dryRun {
+		drafts, err := e.decide(&v)
+		if err != nil {
+			return err
+		}
+		return a.printPlan(name, drafts)
+	}
+	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
+	if len(e.tags) > 0 || e.description != nil {
+		if v, err = c.EditVersion(ctx, fixed, pedigree.VersionEdit{Tags: e.tags, Description: e.description}, nil); err != nil {
+			return err
+		}
+	}
+	for _, key := range e.remove {
+		if v, err = c.UntagVersion(ctx, fixed, key); err != nil {
+			return err
+		}
+	}
+	return a.print(answer{value: v, names: []string{name}, human: func(w io.Writer) {
+		fmt.Fprintln(w, printable(words([]string{name, "", pairs(v.Tags)})))
+	}})
+}
+
+// decide is the plan of an edit of a version.
+func (e *tagEdit) decide(v *pedigree.Version) ([]pedigree.Draft, error) {
+	out, err := v.Tag(e.tags)
+	if err != nil {
+		return nil, err
+	}
+	if e.description != nil {
+		drafts, err := v.Describe(*e.description)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, drafts...)
+	}
+	for _, key := range e.remove {
+		drafts, err := v.Untag(key)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, drafts...)
+	}
+	return out, nil
+}
