@@ -45,7 +45,7 @@ var table = map[string]rule{
 	"internal/httpapi":       {inside: []string{".", "internal/registrar", "internal/httpx"}, never: []string{"database/sql"}},
 	"internal/config":        {inside: []string{"."}, never: []string{"net/http", "database/sql"}},
 	"internal/server": {inside: []string{
-		".", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/registrar", "internal/sqlstore",
+		".", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore",
 	}},
 	"internal/cli": {inside: []string{
 		".", "client", "internal/capture", "internal/config", "internal/ledger", "internal/link", "internal/server", "examples/breastcancer",

@@ -33,8 +33,8 @@ func TestRealS3(t *testing.T) {
 	big, one := content(6<<20), content(40_000)
 	folder := map[string][]byte{"model.onnx": one, "conf/a b+c?.json": []byte("{}"), "empty": {}}
 	put("plain.bin", one, minio.PutObjectOptions{})
-	put("summed.bin", one, minio.PutObjectOptions{Checksum: minio.ChecksumSHA256})
-	put("parts.bin", big, minio.PutObjectOptions{Checksum: minio.ChecksumSHA256, PartSize: 5 << 20})
+	put("summed.bin", one, minio.PutObjectOptions{UserMetadata: map[string]string{"x-amz-checksum-sha256": base64Sum(one)}})
+	putParts(t, g, bucket, "parts.bin", big[:5<<20], big[5<<20:])
 	put("packed.bin", one, minio.PutObjectOptions{ContentEncoding: "gzip"})
 	for name, b := range folder {
 		put("fraud/7/"+name, b, minio.PutObjectOptions{})
@@ -87,6 +87,37 @@ func TestRealS3(t *testing.T) {
 	if !strings.Contains(err.Error(), "no keys were found: set AWS_ACCESS_KEY_ID") {
 		t.Errorf("error %q does not say what to do", err)
 	}
+}
+
+// putParts stores an object whose checksum is one of the checksums of its parts.
+func putParts(t *testing.T, g *gateway, bucket, key string, parts ...[]byte) {
+	t.Helper()
+	core, ctx := minio.Core{Client: g.client}, t.Context()
+	id, err := core.NewMultipartUpload(ctx, bucket, key, minio.PutObjectOptions{
+		UserMetadata: map[string]string{"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-type": "COMPOSITE"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done []minio.CompletePart
+	for i, b := range parts {
+		sum := base64Sum(b)
+		part, err := core.PutObjectPart(ctx, bucket, key, id, i+1, bytes.NewReader(b), int64(len(b)), minio.PutObjectPartOptions{
+			CustomHeader: http.Header{"X-Amz-Checksum-Sha256": {sum}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done = append(done, minio.CompletePart{PartNumber: i + 1, ETag: part.ETag, ChecksumSHA256: sum})
+	}
+	if _, err := core.CompleteMultipartUpload(ctx, bucket, key, id, done, minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := g.client.StatObject(ctx, bucket, key, minio.StatObjectOptions{Checksum: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the checksum of parts is %q, of type %q", info.ChecksumSHA256, info.ChecksumMode)
 }
 
 func TestS3(t *testing.T) {

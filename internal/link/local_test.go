@@ -220,12 +220,15 @@ func TestLocalChanges(t *testing.T) {
 		},
 		"gone": os.Remove,
 	} {
+		if name == "gone" && runtime.GOOS == "windows" {
+			continue // an open file can't be removed there
+		}
 		dir := t.TempDir()
 		file := mustWrite(t, dir, "f", content(1_000_000))
 		o := Options{Progress: func(done, _ int64) {
 			if done < 300_000 {
 				if err := change(file); err != nil {
-					t.Skipf("%s: not on this system: %v", name, err)
+					t.Error(err)
 				}
 			}
 		}}

@@ -241,14 +241,13 @@ func TestWebInterrupted(t *testing.T) {
 		name       string
 		tag1, tag2 string
 		breaks     int32
-		resumed    bool
 		want       pedigree.ErrorCode
 	}{
-		{"goes on", `"a"`, `"a"`, 1, true, ""},
-		{"no tag", "", "", 1, false, ""},
-		{"weak tag", `W/"a"`, `W/"a"`, 1, false, ""},
-		{"changed", `"a"`, `"b"`, 1, false, ""},
-		{"breaks again", `"a"`, `"a"`, 2, true, pedigree.CodeUnavailable},
+		{"goes on", `"a"`, `"a"`, 1, ""},
+		{"no tag", "", "", 1, ""},
+		{"weak tag", `W/"a"`, `W/"a"`, 1, ""},
+		{"changed", `"a"`, `"b"`, 1, ""},
+		{"breaks again", `"a"`, `"a"`, 2, pedigree.CodeUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var gets atomic.Int32
