@@ -113,20 +113,21 @@ func startWatcher(dir, ctl string, as []string) error {
 		as = []string{"env"}
 	}
 	cmd := exec.Command("sh", append([]string{"-c", watch, "pgtest", dir, ctl}, as...)...)
-	// Never closed: the system does it when this process ends. Its output goes
-	// nowhere, or "go test" would wait for the watcher to let go of it.
-	if _, err := cmd.StdinPipe(); err != nil {
+	// Never closed by us: the system does it when this process ends. The watcher's output
+	// goes nowhere, or "go test" would wait for the watcher to let go of it.
+	leash, err := cmd.StdinPipe()
+	if err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the watcher of the test cluster: %w", err)
 	}
-	watcher = cmd
+	go func() {
+		_ = cmd.Wait()
+		runtime.KeepAlive(leash) // or it would be collected as garbage, and so closed
+	}()
 	return nil
 }
-
-// watcher keeps the pipe from being collected as garbage, which would close it.
-var watcher *exec.Cmd
 
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
