@@ -30,7 +30,8 @@ type Artifact struct {
 	// Size is the sum of the file sizes in bytes; for a link what its store said,
 	// nil where unknown.
 	Size *int64 `json:"size,omitempty"`
-	// URI is where a linked artifact is.
+	// URI is where a linked artifact is. Where the caller of a registration named a
+	// source, it is kept here whatever the kind.
 	URI SafeURI `json:"uri,omitempty"`
 	// Files are the files of a stored artifact, sorted by path.
 	Files []File `json:"files,omitempty"`

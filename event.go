@@ -204,8 +204,12 @@ func (e *Event) Touches() []string {
 		return []string{e.Subject, NameKey(e.String("project"), Name(e.String("name")))}
 	case AliasMoved, AliasRemoved:
 		return []string{AliasKey(e.Subject, Alias(e.String("alias"))), AliasesKey(e.Subject)}
-	case ModelEdited, ModelTagged, ModelUntagged, VersionAmended, VersionEdited, VersionTagged, VersionUntagged,
-		VersionArchived, VersionRestored, VersionDeleted:
+	case VersionTagged, VersionUntagged:
+		if id, _, ok := SplitVersionSubject(e.Subject); ok && e.String("key") == StageTag {
+			return []string{e.Subject, StagesKey(id)}
+		}
+		return []string{e.Subject}
+	case ModelEdited, ModelTagged, ModelUntagged, VersionAmended, VersionEdited, VersionArchived, VersionRestored, VersionDeleted:
 		return []string{e.Subject}
 	case PayloadRedacted:
 		return []string{e.Subject}

@@ -202,6 +202,7 @@ type FieldSpec struct {
 //	version                  number  no        version_number
 //	alias                    text    no
 //	created_at               time    no        creation_timestamp
+//	updated_at               time    no        last_updated_timestamp
 //	created_by               text    no        user_id
 //	archived                 bool    no
 //	complete                 number  no
@@ -266,6 +267,7 @@ var FilterFields = []FieldSpec{
 	{Name: "version", Type: NumberField, Also: []string{"version_number"}},
 	{Name: "alias", Type: TextField},
 	{Name: "created_at", Type: TimeField, Also: []string{"creation_timestamp"}},
+	{Name: "updated_at", Type: TimeField, Also: []string{"last_updated_timestamp"}},
 	{Name: "created_by", Type: TextField, Also: []string{"user_id"}},
 	{Name: "archived", Type: BoolField},
 	{Name: "complete", Type: NumberField},

@@ -15,7 +15,7 @@ const (
 	MaxProjectName = 63        // a project name, bytes
 	MaxAlias       = 255       // an alias
 	MaxKey         = 250       // a tag, parameter or metric key
-	MaxTagValue    = 5000      // a tag's value
+	MaxTagValue    = 100_000   // a tag's value
 	MaxParamValue  = 6000      // a parameter's value
 	MaxText        = 100 << 10 // a description, note or reason
 	MaxURI         = 2048      // a URI, bytes

@@ -350,13 +350,14 @@ func (r *Record) checkArtifact(c *checker) {
 			return
 		}
 		c.check(a.Digest == "" || a.Digest == stored.Digest, "artifact digest %s is not that of the files, %s", a.Digest, stored.Digest)
+		stored.URI = a.URI
 		*a = stored
 	case ArtifactLinked:
 		c.check(a.URI != "", "a linked artifact needs a URI")
 		c.check(len(a.Files) == 0, "a linked artifact lists no files")
 	case ArtifactNone, "":
 		a.Kind = ArtifactNone
-		c.check(a.URI == "" && a.Digest == "" && len(a.Files) == 0, "an artifact of kind none has no URI, digest or files")
+		c.check(a.Digest == "" && len(a.Files) == 0, "an artifact of kind none has no digest and no files")
 	default:
 		c.check(false, "artifact kind %q: want stored, linked or none", a.Kind)
 	}
@@ -551,6 +552,31 @@ func (p Points) Add(a Attribute) {
 			p["metrics"] = true
 		}
 	}
+}
+
+// Missing names the points that are not filled, in the words of [Record.Complete]; the
+// approval is not among them.
+func (p Points) Missing() []string {
+	code := "code version and runtime image"
+	switch {
+	case p["code"]:
+		code = "runtime image"
+	case p["runtime"]:
+		code = "code version"
+	}
+	var out []string
+	for _, point := range []struct {
+		ok   bool
+		name string
+	}{
+		{p["artifact"], "artifact"}, {p["owner"], "owner"}, {p["code"] && p["runtime"], code}, {p["data"], "data reference"},
+		{p["metrics"], "offline metric"}, {p["target"], "deployment target"}, {p["rollback_note"], "rollback note"},
+	} {
+		if !point.ok {
+			out = append(out, point.name)
+		}
+	}
+	return out
 }
 
 // Count is the number of points filled, of [RecordPoints]; code and runtime make one

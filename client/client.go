@@ -123,7 +123,7 @@ func (c *Client) In(project pedigree.ProjectName) *Client {
 // Project is where c looks when a reference names no project.
 func (c *Client) Project() pedigree.ProjectName { return c.project }
 
-// bufferSize of connections: one read or write of a transfer.
+// bufferSize is one read or write of a transfer.
 const bufferSize = 256 << 10
 
 // newTransport speaks HTTP/1.1 alone: large files go over connections of their own,
@@ -138,7 +138,7 @@ func newTransport() *http.Transport {
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,
 		WriteBufferSize:       bufferSize,
-		ReadBufferSize:        bufferSize,
+		ReadBufferSize:        bufferSize / 4, // larger reads go past it, into the buffer that is hashed
 		Protocols:             http1(),
 	}
 }

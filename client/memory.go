@@ -107,23 +107,21 @@ func (m *Memory) save(path string, r *remembered) error {
 // It returns [pedigree.CodeCorrupt] where the log is not a continuation of the one that
 // was seen; nothing is kept then.
 func (c *Client) Remember(ctx context.Context, m *Memory) (pedigree.Checkpoint, error) {
-	var before *remembered
-	path, err := m.path(c.shown, ""), error(nil)
-	embedded := path != m.path(c.shown, "x")
-	if !embedded { // before asking: the answer can then only be newer
-		if before, err = m.load(path); err != nil {
+	path := m.path(c.shown, "")
+	if embedded := path != m.path(c.shown, "x"); embedded {
+		cp, err := c.Checkpoint(ctx)
+		if err != nil {
 			return pedigree.Checkpoint{}, err
 		}
+		path = m.path(c.shown, cp.Origin)
+	}
+	before, err := m.load(path) // before asking: the answer can then only be newer
+	if err != nil {
+		return pedigree.Checkpoint{}, err
 	}
 	claimed, err := c.Checkpoint(ctx)
 	if err != nil {
 		return pedigree.Checkpoint{}, err
-	}
-	if embedded {
-		path = m.path(c.shown, claimed.Origin)
-		if before, err = m.load(path); err != nil {
-			return pedigree.Checkpoint{}, err
-		}
 	}
 	keys, err := c.Keys(ctx)
 	if err != nil {
@@ -208,7 +206,7 @@ func (c *Client) introduced(ctx context.Context, key pedigree.LogKey, signer *pe
 	if err != nil {
 		return err
 	}
-	proof.Leaf = entry.Leaf // what the server says of the leaf does not count
+	proof.Seq, proof.Leaf = entry.Seq, entry.Leaf // what the server says of these does not count
 	if err := ledger.CheckInclusion(proof, cp); err != nil {
 		return err
 	}

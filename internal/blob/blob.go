@@ -50,6 +50,12 @@ type Store interface {
 	// must see to that, as an HTTP server does for bodies.
 	Put(ctx context.Context, d pedigree.Digest, size int64, r io.Reader) error
 
+	// Receive stores the bytes of r, whose digest nobody knows yet, and returns it with
+	// their number. It is for uploads that come without a digest; whoever knows it uses
+	// Put, which sees that a blob is there already. Errors are those of Put, without
+	// CodeCorrupt: what arrived is what was meant, unless r ended with an error.
+	Receive(ctx context.Context, r io.Reader) (d pedigree.Digest, size int64, err error)
+
 	// Open returns the bytes of d, which the caller must close. A reader that is open
 	// already does not mind a Put of the same digest. [pedigree.CodeNotFound] when d
 	// is not stored.

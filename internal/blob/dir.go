@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -233,6 +234,33 @@ func (s *Dir) receive(ctx context.Context, d pedigree.Digest, size int64, r io.R
 	}
 	whole = true
 	return f.Name(), got, nil
+}
+
+// Receive implements [Store].
+func (s *Dir) Receive(ctx context.Context, r io.Reader) (pedigree.Digest, int64, error) {
+	if err := ctx.Err(); err != nil {
+		return "", 0, fmt.Errorf("receive a blob: %w", err)
+	}
+	f, err := os.CreateTemp(s.scratch, "upload-")
+	if err != nil {
+		return "", 0, diskError("", err)
+	}
+	whole := false
+	defer func() {
+		if !whole {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	h := pedigree.NewHasher()
+	if err := receiveUnknown(ctx, h, r, &scratchFile{f: f}, &s.bufs); err != nil {
+		return "", 0, err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return "", 0, diskError("", err)
+	}
+	whole = true
+	return h.Digest(), h.Size(), s.publish(h.Digest(), f.Name(), h.Size())
 }
 
 // publish gives a whole, durable scratch file of blob d its name.
@@ -469,7 +497,7 @@ func diskError(d pedigree.Digest, err error) error {
 	case isFull(err):
 		return &pedigree.Error{
 			Code:    pedigree.CodeUnavailable,
-			Message: fmt.Sprintf("the disk is full: blob %s was not stored", d),
+			Message: fmt.Sprintf("the disk is full: blob %s was not stored", cmp.Or(d, "of this upload")),
 			Fix:     "free space on the disk of the blob directory, or add some, and send it again",
 			Err:     err,
 		}
@@ -481,7 +509,7 @@ func diskError(d pedigree.Digest, err error) error {
 			Err:     err,
 		}
 	case d == "":
-		return fmt.Errorf("list blobs: %w", err)
+		return fmt.Errorf("blobs: %w", err)
 	default:
 		return fmt.Errorf("blob %s: %w", d, err)
 	}

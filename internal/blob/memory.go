@@ -58,6 +58,16 @@ func (m *Memory) Put(ctx context.Context, d pedigree.Digest, size int64, r io.Re
 	return nil
 }
 
+// Receive implements [Store].
+func (m *Memory) Receive(ctx context.Context, r io.Reader) (pedigree.Digest, int64, error) {
+	var buf bytes.Buffer
+	h := pedigree.NewHasher()
+	if err := receiveUnknown(ctx, h, r, &buf, &m.bufs); err != nil {
+		return "", 0, err
+	}
+	return h.Digest(), h.Size(), m.Put(ctx, h.Digest(), h.Size(), &buf)
+}
+
 // Open implements [Store].
 func (m *Memory) Open(ctx context.Context, d pedigree.Digest) (File, error) {
 	if err := begin(ctx, d); err != nil {

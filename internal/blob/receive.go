@@ -59,6 +59,20 @@ func receive(ctx context.Context, d pedigree.Digest, size int64, r io.Reader, w 
 	return got, nil
 }
 
+// receiveUnknown copies r to w and to h. Errors are those of receive, but for what a
+// digest or a size would tell.
+func receiveUnknown(ctx context.Context, h *pedigree.Hasher, r io.Reader, w io.Writer, bufs *buffers) error {
+	err := copyHashing(ctx, w, h, r, bufs)
+	var source *sourceError
+	switch {
+	case errors.As(err, &source) && errors.Is(err, io.ErrUnexpectedEOF):
+		return pedigree.Errorf(pedigree.CodeCorrupt, "the upload ended early, after %d bytes: %w", h.Size()+int64(source.unhashed), source.err)
+	case errors.As(err, &source):
+		return fmt.Errorf("receive an upload: %w", source.err)
+	}
+	return err
+}
+
 func wanted(size int64) string {
 	if size < 0 {
 		return "more"

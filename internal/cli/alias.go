@@ -50,7 +50,8 @@ func (a *app) aliasOf(s string) (pedigree.Reference, error) {
 	if ref.Alias == "" {
 		return ref, pedigree.Errorf(pedigree.CodeInvalid, "%s names no alias", ref).WithFix("write MODEL@ALIAS, as in fraud@production")
 	}
-	return ref, a.enter(ref.Project)
+	err = a.enter(ref.Project)
+	return ref.In(a.projectName()), err
 }
 
 // versionOf reads what an alias shall name: a number, another alias, a digest, latest,
@@ -139,6 +140,7 @@ func (a *app) aliasNow(ctx context.Context, ref pedigree.Reference, at pedigree.
 // conflict is what --if-current says of the alias as it is now, for --dry-run.
 func conflict(ref pedigree.Reference, now *pedigree.AliasMove, ifCurrent *pedigree.VersionNumber) error {
 	n := pedigree.VersionNumber(0)
+	ref.Project = "" // as the server says it
 	current := ref.String() + " is not set"
 	if now != nil {
 		n = now.Version
@@ -174,7 +176,7 @@ func (a *app) setAlias(ctx context.Context, ref, to pedigree.Reference, ifCurren
 	if _, err := a.remember(ctx); err != nil {
 		return err
 	}
-	name := pedigree.Reference{Model: ref.Model, Alias: ref.Alias}
+	name := a.display(ref)
 	return a.print(answer{value: move, names: []string{a.reference(c.Project(), ref.Model, move.Version)}, human: func(w io.Writer) {
 		now := a.reference(c.Project(), ref.Model, move.Version)
 		switch {
@@ -255,12 +257,12 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 			if err := c.RemoveAlias(ctx, ref.Model, ref.Alias, ifCurrent, f.note); err != nil {
 				return err
 			}
-			return a.print(answer{value: before, names: []string{ref.String()}, human: func(w io.Writer) {
+			return a.print(answer{value: before, names: []string{a.display(ref)}, human: func(w io.Writer) {
 				was := ""
 				if before != nil {
 					was = fmt.Sprintf(" (was %d)", before.Version)
 				}
-				fmt.Fprintf(w, "%s names nothing now%s\n", ref, was)
+				fmt.Fprintf(w, "%s names nothing now%s\n", a.display(ref), was)
 			}})
 		},
 	}

@@ -45,6 +45,9 @@ type app struct {
 	url     string // --url, or PEDIGREE_URL; "" is the registry in the data directory
 	data    string // --data-dir, or PEDIGREE_DATA; "" is the user's data directory
 	at      string // --at of the commands that have it
+	// home is the project that the user works in; project changes to another where a
+	// reference names one.
+	home pedigree.ProjectName
 
 	registry *registry // opened by the first call of client
 }

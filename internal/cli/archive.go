@@ -138,7 +138,7 @@ func (a *app) remove(ctx context.Context, name string, d deletion) error {
 	full := a.reference(v.Project, v.Model, v.Number)
 	plan := []string{full + " leaves every list, and its number is never used again"}
 	for _, alias := range v.Aliases {
-		plan = append(plan, fmt.Sprintf("%s@%s, which names it, goes with it", v.Model, alias))
+		plan = append(plan, a.display(pedigree.Reference{Project: v.Project, Model: v.Model, Alias: alias})+", which names it, goes with it")
 	}
 	children, err := a.children(ctx, &v)
 	if err != nil {

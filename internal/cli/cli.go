@@ -171,6 +171,7 @@ func (a *app) settle(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	a.home = a.projectName()
 	return nil
 }
 

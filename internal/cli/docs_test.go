@@ -23,7 +23,7 @@ func TestDocs(t *testing.T) {
 	root.InitDefaultCompletionCmd()
 	var b bytes.Buffer
 	b.WriteString("# The command line\n\nMade from the commands themselves by `go test ./internal/cli -run TestDocs -update`; not edited by hand.\n\n")
-	b.WriteString(root.Long + "\n\n")
+	b.WriteString(strings.ReplaceAll(root.Long, "\n  ", "\n    ") + "\n\n")
 	writeExample(&b, root)
 	b.WriteString("Flags of every command:\n\n")
 	writeFlags(&b, root.PersistentFlags())
@@ -70,7 +70,7 @@ func writeCommand(b *bytes.Buffer, cmd *cobra.Command) {
 	}
 	writeExample(b, cmd)
 	writeFlags(b, cmd.LocalNonPersistentFlags())
-	if cmd.HasParent() && cmd.Parent().HasParent() == false {
+	if cmd.HasParent() && !cmd.Parent().HasParent() {
 		writeFlags(b, cmd.PersistentFlags())
 	}
 	for _, sub := range cmd.Commands() {

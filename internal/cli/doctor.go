@@ -100,7 +100,6 @@ func (d *doctor) program() {
 
 // registry looks at what commands speak to.
 func (d *doctor) registry(ctx context.Context) {
-	sent := d.now()
 	c, err := d.client(ctx)
 	if err != nil {
 		d.fail("registry", err)
@@ -123,7 +122,7 @@ func (d *doctor) registry(ctx context.Context) {
 		d.add("ok", "log", fmt.Sprintf("%s, %s, signed; it continues what you saw before", cp.Origin, count(int(cp.Size), "event")), "")
 	}
 	if r.kind == kindServer {
-		d.clock(ctx, sent)
+		d.clock(ctx)
 	}
 }
 
@@ -132,14 +131,14 @@ const maxSkew = 5 * time.Second
 
 // clock compares the server's clock with this machine's. Moments of --at are counted
 // from here, and times in the log are the server's.
-func (d *doctor) clock(ctx context.Context, before time.Time) {
+func (d *doctor) clock(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(d.url, "/")+"/healthz", nil)
 	if err != nil {
 		return
 	}
-	before = d.now()
+	before := d.now()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		d.add("warn", "clock", "the server's clock can't be read: "+err.Error(), "")

@@ -177,7 +177,7 @@ func (n *namer) last(ctx context.Context, subject string, types []pedigree.Event
 	}
 	if project := e.String("project"); project != "" {
 		ref := pedigree.Reference{Model: pedigree.Name(name)}
-		if p := n.name(ctx, project); p != string(n.a.projectName()) {
+		if p := n.name(ctx, project); p != string(n.a.home) {
 			ref.Project = pedigree.ProjectName(p)
 		}
 		return ref.String()

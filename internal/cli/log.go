@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -24,9 +25,9 @@ func newLogCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log [REF|MODEL]",
 		Short: "Read the log: everything that ever happened, newest first",
-		Long: `Log lists the events of the registry, or of one model or version. Every change is one
-event, and the log is tamper-evident: pedigree verify proves that nothing in it was
-changed or removed.`,
+		Long: `Log lists the events of the registry, or of one model or version; what was deleted is
+named by its id (mdl_…). Every change is one event, and the log is tamper-evident:
+pedigree verify proves that nothing in it was changed or removed.`,
 		Example: `  pedigree log --limit 20
   pedigree log fraud --type alias
   pedigree log --after 1200 -o json
@@ -49,6 +50,10 @@ changed or removed.`,
 	return cmd
 }
 
+// subjectPattern is an id of a model, or of a version of it: what was deleted has no
+// other name.
+var subjectPattern = regexp.MustCompile(`^mdl_[0-9a-f]{32}(/[1-9][0-9]*)?$`)
+
 // log lists events.
 func (a *app) log(ctx context.Context, f *logFlags, name string) error {
 	types, err := eventTypes(f.types)
@@ -58,7 +63,11 @@ func (a *app) log(ctx context.Context, f *logFlags, name string) error {
 	if f.after < -1 {
 		return pedigree.Errorf(pedigree.CodeInvalid, "--after %d: want the number of an event", f.after)
 	}
+	q := pedigree.EventQuery{Types: types, After: f.after, Newest: !f.oldest}
 	var ref pedigree.Reference
+	if subjectPattern.MatchString(name) {
+		q.Subject, name = name, ""
+	}
 	if name != "" {
 		if ref, err = pedigree.ParseReference(name); err != nil {
 			return err
@@ -68,7 +77,6 @@ func (a *app) log(ctx context.Context, f *logFlags, name string) error {
 	if err != nil {
 		return err
 	}
-	q := pedigree.EventQuery{Types: types, After: f.after, Newest: !f.oldest}
 	list, err := gather(f.limit, func(page pedigree.Page) (pedigree.List[pedigree.Entry], error) {
 		q.Limit = page.Limit
 		if page.Cursor != "" {

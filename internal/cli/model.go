@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -258,8 +259,9 @@ func (a *app) removeModel(ctx context.Context, name pedigree.Name, d deletion, f
 	full := a.reference(m.Project, m.Name, 0)
 	plan := []string{"the model " + full + " and all its versions leave every list; the name is free"}
 	for alias, n := range m.Aliases {
-		plan = append(plan, fmt.Sprintf("%s@%s, which names version %d, goes with it", m.Name, alias, n))
+		plan = append(plan, fmt.Sprintf("%s, which names version %d, goes with it", a.display(pedigree.Reference{Project: m.Project, Model: m.Name, Alias: alias}), n))
 	}
+	slices.Sort(plan[1:])
 	ok, err := a.confirm(d, full, plan)
 	if err != nil || !ok {
 		return err

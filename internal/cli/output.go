@@ -195,11 +195,15 @@ func (a *app) since(t time.Time) string {
 	return stamp(t) + " UTC (" + humanize.RelTime(t, a.now(), "ago", "from now") + ")"
 }
 
-// reference is the name of a version as the user would write it: without the project
-// that this run works in.
+// reference is the name of a version, or of a model, as the user would write it.
 func (a *app) reference(project pedigree.ProjectName, model pedigree.Name, n pedigree.VersionNumber) string {
-	ref := pedigree.Reference{Project: project, Model: model, Version: n}
-	if project == a.projectName() {
+	return a.display(pedigree.Reference{Project: project, Model: model, Version: n})
+}
+
+// display is a reference as the user would write it: without the project that they work
+// in.
+func (a *app) display(ref pedigree.Reference) string {
+	if ref.Project == a.home {
 		ref.Project = ""
 	}
 	return ref.String()

@@ -364,7 +364,7 @@ func (a *app) planPush(ctx context.Context, p client.Push, notes []string) error
 		fmt.Fprintf(w, "would register the next version of %s\n", name)
 		fmt.Fprintf(w, "%s\n", artifactLine(r.registration.Record.Artifact, fmt.Sprintf("; %s to upload", size(&out.Uploaded))))
 		for _, alias := range r.registration.Aliases {
-			fmt.Fprintf(w, "%s@%s would name it\n", name, alias)
+			fmt.Fprintf(w, "%s would name it\n", a.display(pedigree.Reference{Project: out.Project, Model: out.Model, Alias: alias}))
 		}
 		page := page{w}
 		a.recordLines(page, &r.registration.Record)
@@ -377,7 +377,7 @@ func (a *app) planPush(ctx context.Context, p client.Push, notes []string) error
 func (a *app) printPushed(p client.Pushed, notes []string) error {
 	ref := a.reference(p.Version.Project, p.Model, p.Number)
 	if p.CreatedModel {
-		a.hint("created model %s", p.Model)
+		a.hint("created model %s", a.reference(p.Version.Project, p.Model, 0))
 	}
 	if p.Similar != "" {
 		a.warn("%s is a new model, and there is one named %s: if that one was meant, pedigree rm %s and push again", p.Model, p.Similar, ref)
@@ -388,7 +388,7 @@ func (a *app) printPushed(p client.Pushed, notes []string) error {
 	return a.print(answer{value: p, names: []string{ref}, human: func(w io.Writer) {
 		fmt.Fprintf(w, "%s  %s\n", ref, artifactLine(p.Record.Artifact, "; "+uploaded(p)))
 		for _, alias := range p.Aliases {
-			fmt.Fprintf(w, "%s@%s → %s\n", p.Model, alias, ref)
+			fmt.Fprintf(w, "%s → %s\n", a.display(pedigree.Reference{Project: p.Version.Project, Model: p.Model, Alias: alias}), ref)
 		}
 		fmt.Fprintf(w, "complete: %s\n", completenessLine(p.Completeness))
 	}})

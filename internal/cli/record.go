@@ -528,7 +528,7 @@ func readAttachment(name string, e pedigree.Evidence) (client.Attachment, error)
 	return client.Attachment{Evidence: e, Content: content}, nil
 }
 
-// readFile reads a file that the user named, "-" for none: no more than limit bytes.
+// readFile reads a file that the user named, of no more than limit bytes.
 func readFile(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

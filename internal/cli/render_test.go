@@ -18,7 +18,7 @@ import (
 func newTestApp() (a *app, stdout, stderr *bytes.Buffer) {
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
 	a = &app{
-		stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, out: "table",
+		stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, out: "table", home: pedigree.DefaultProject,
 		env: func(string) string { return "" },
 		now: func() time.Time { return time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC) },
 	}
@@ -204,13 +204,17 @@ func TestTree(t *testing.T) {
 	graph := pedigree.Lineage{
 		Root: "m/3",
 		Nodes: []pedigree.Node{
-			{ID: "m/3", Kind: "version", Label: "fraud/3"}, {ID: "m/2", Kind: "version", Label: "fraud/2", Note: "archived"},
-			{ID: "m/1", Kind: "version", Label: "fraud/1"}, {ID: "d", Kind: "data", Label: "s3://lake/x", Digest: aDigest},
+			{ID: "m/3", Kind: "version", Label: "fraud/3"},
+			{ID: "m/2", Kind: "version", Label: "fraud/2", Note: "archived"},
+			{ID: "m/1", Kind: "version", Label: "fraud/1"},
+			{ID: "d", Kind: "data", Label: "s3://lake/x", Digest: aDigest},
 			{ID: "m/4", Kind: "version", Label: "fraud/4"},
 		},
 		Edges: []pedigree.Edge{
-			{From: "m/2", To: "m/3", Relation: "fine_tuned_from"}, {From: "d", To: "m/3", Relation: "trained_on"},
-			{From: "m/1", To: "m/2", Relation: "fine_tuned_from"}, {From: "d", To: "m/2", Relation: "trained_on"},
+			{From: "m/2", To: "m/3", Relation: "fine_tuned_from"},
+			{From: "d", To: "m/3", Relation: "trained_on"},
+			{From: "m/1", To: "m/2", Relation: "fine_tuned_from"},
+			{From: "d", To: "m/2", Relation: "trained_on"},
 			{From: "m/3", To: "m/4", Relation: "distilled_from"},
 		},
 		Truncated: true,

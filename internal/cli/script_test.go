@@ -51,13 +51,14 @@ func scripts(setup func(*testscript.Env) error, name string) testscript.Params {
 			home := filepath.Join(env.WorkDir, ".home")
 			env.Setenv("HOME", home)
 			env.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector lets every program sleep a second at its end
 			if err := os.Mkdir(home, 0o700); err != nil {
 				return err
 			}
 			return setup(env)
 		},
-		Condition:           func(cond string) (bool, error) { return cond == name, nil },
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "edit": edit, "grepline": grepLine, "envfile": envFile},
+		Condition: func(cond string) (bool, error) { return cond == name, nil },
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": code, "edit": edit, "grepline": grepLine, "envfile": envFile},
 	}
 }
 

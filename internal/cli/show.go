@@ -105,7 +105,7 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, at pedigree.At) {
 	}
 	var aliases []string
 	for _, alias := range v.Aliases {
-		aliases = append(aliases, string(v.Model)+"@"+string(alias))
+		aliases = append(aliases, a.display(pedigree.Reference{Project: v.Project, Model: v.Model, Alias: alias}))
 	}
 	p.line("aliases", strings.Join(aliases, ", "))
 	p.list("complete", completenessLines(v.Completeness))

@@ -338,7 +338,7 @@ func (a *app) verifyVersion(ctx context.Context, name string) error {
 		t.write(w, "")
 	}})
 	if err == nil && bad > 0 {
-		err = pedigree.Errorf(pedigree.CodeCorrupt, "%s of %s are not what they were", count(bad, "piece"), full).
+		err = pedigree.Errorf(pedigree.CodeCorrupt, "%s of %s not what was registered", count(bad, "piece"), full).
 			WithFix("restore the blob store from a backup, or push the same files again: what is missing is then uploaded")
 	}
 	return err

@@ -36,8 +36,25 @@ func (a *API) getArtifact(c *call) error {
 	return c.answer(Files{found, artifact}, err)
 }
 
-func (a *API) getManifest(c *call) error {
+// pinned reads the version of the path and as_of, and resolves them, so that what is
+// read then is of the version that the headers name, also while an alias moves.
+func (c *call) pinned() (pedigree.Reference, pedigree.At, error) {
 	ref, at, err := c.referenceAt()
+	if err != nil {
+		return ref, at, err
+	}
+	found, err := c.a.registrar.Resolve(c.ctx(), c.principal, ref, at)
+	if err != nil {
+		return ref, at, err
+	}
+	ref.Version, ref.Alias, ref.Digest = found.Number, "", ""
+	c.w.Header().Set("Pedigree-Version", found.Number.String())
+	httpx.SetAsOf(c.w, found.AsOf)
+	return ref, at, nil
+}
+
+func (a *API) getManifest(c *call) error {
+	ref, at, err := c.pinned()
 	if err != nil {
 		return err
 	}
@@ -49,41 +66,31 @@ func (a *API) getManifest(c *call) error {
 }
 
 func (a *API) getFile(c *call) error {
-	ref, at, err := c.referenceAt()
-	if err != nil {
-		return err
-	}
 	path := c.r.PathValue("path")
 	if err := pedigree.CheckPath(path); err != nil {
 		return err
 	}
-	// Resolved first, so that the header names the version that the bytes are of, also
-	// while an alias moves.
-	found, err := a.registrar.Resolve(c.ctx(), c.principal, ref, at)
+	ref, at, err := c.pinned()
 	if err != nil {
 		return err
 	}
-	ref.Version, ref.Alias, ref.Digest = found.Number, "", ""
 	b, f, err := a.registrar.OpenFile(c.ctx(), c.principal, ref, path, at)
 	if err != nil {
 		return err
 	}
-	h := c.w.Header()
-	h.Set("Pedigree-Version", found.Number.String())
 	if f.Executable {
-		h.Set("Pedigree-Executable", "true")
+		c.w.Header().Set("Pedigree-Executable", "true")
 	}
-	httpx.SetAsOf(c.w, found.AsOf)
 	return c.serveBlob(b, f.Digest, octets)
 }
 
 func (a *API) getEvidence(c *call) error {
-	ref, at, err := c.referenceAt()
-	if err != nil {
-		return err
-	}
 	name := c.r.PathValue("name")
 	if err := pedigree.CheckPath(name); err != nil {
+		return err
+	}
+	ref, at, err := c.pinned()
+	if err != nil {
 		return err
 	}
 	b, e, err := a.registrar.OpenEvidence(c.ctx(), c.principal, ref, name, at)
@@ -119,7 +126,7 @@ func (c *call) serveBlob(b io.ReadSeekCloser, digest pedigree.Digest, mediaType 
 }
 
 func (a *API) verifyVersion(c *call) error {
-	ref, at, err := c.referenceAt()
+	ref, at, err := c.pinned()
 	if err != nil {
 		return err
 	}

@@ -282,14 +282,16 @@ func responses(schemas huma.Registry, r httpapi.Route, asOf bool) object {
 	if r.Tagged {
 		head("ETag", "The last event that changed it, and a hash of the answer.")
 	}
-	if asOf && r.ID != "verifyVersion" && r.ID != "getManifest" && r.ID != "getEvidence" {
+	if asOf {
 		head("Pedigree-As-Of", "The last event that the answer takes into account.")
 	}
 	if r.ID == "getFile" || r.ID == "getManifest" || r.ID == "getEvidence" || r.ID == "putBlob" {
 		head("Pedigree-Digest", "The digest of the whole.")
 	}
-	if r.ID == "getFile" {
+	if r.Tag == "artifacts" && asOf && r.ID != "getArtifact" {
 		head("Pedigree-Version", "The number of the version.")
+	}
+	if r.ID == "getFile" {
 		head("Pedigree-Executable", "true for a file that is a program.")
 	}
 	content := object{}

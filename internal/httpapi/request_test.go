@@ -518,6 +518,11 @@ func TestRanges(t *testing.T) {
 			t.Errorf("%q: got %v", tc.headers, a.header)
 		}
 	}
+	for _, of := range []string{"/manifest", "/files/dir/model.bin", "/artifact"} {
+		if a := r.send(t, "GET", base+"/fraud/versions/latest"+of+"?as_of=3", ""); a.status != 200 || a.header.Get("Pedigree-As-Of") != "3" {
+			t.Errorf("%s: got %d as of %q: %s", of, a.status, a.header.Get("Pedigree-As-Of"), a.body)
+		}
+	}
 	a := r.send(t, "GET", path, "", "Range", "bytes=10-")
 	if p := a.problem(t); a.status != 416 || p.Status != 416 || a.header.Get("Content-Range") != "bytes */10" {
 		t.Errorf("got %d %v %s", a.status, a.header, a.body)

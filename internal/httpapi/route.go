@@ -117,7 +117,8 @@ func (a *API) Routes() []Route {
 		{Method: get, Pattern: version + "/resolve", ID: "resolveVersion", Tag: "versions", Summary: "Find the version that is meant, and the digest of its artifact: the cheapest question.", Query: asOfParams, Response: pedigree.Resolved{}, ResponseExample: exampleResolved, handle: a.resolveVersion},
 		{Method: get, Pattern: version + "/lineage", ID: "getLineage", Tag: "versions", Summary: "Read the graph of what a version was made from, and of what was made from it.", Query: []Param{
 			{Name: "direction", Type: "string", Doc: "up (what it was made from), down (what was made from it) or both.", Example: "up"},
-			{Name: "depth", Type: "integer", Doc: "How many versions away to go; 20 without it and at most."}, asOfParam,
+			{Name: "depth", Type: "integer", Doc: "How many versions away to go; 20 without it and at most."},
+			asOfParam,
 		}, Response: pedigree.Lineage{}, handle: a.getLineage},
 
 		{Method: get, Pattern: version + "/artifact", ID: "getArtifact", Tag: "artifacts", Summary: "Resolve a version and list the files of its stored artifact.", Query: asOfParams, Response: Files{}, handle: a.getArtifact},
@@ -143,7 +144,8 @@ func (a *API) Routes() []Route {
 			{Name: "ref", Type: "string", Doc: "The same for the model or version that a reference names.", Example: "fraud/7"},
 			{Name: "type", Type: "string", Many: true, Doc: "The types wanted; none means all.", Example: "alias.moved"},
 			{Name: "after", Type: "integer", Doc: "The event after which to begin; with newest, the one before which."},
-			{Name: "newest", Type: "boolean", Doc: "List the newest first."}, limitParam,
+			{Name: "newest", Type: "boolean", Doc: "List the newest first."},
+			limitParam,
 		}, Response: pedigree.List[pedigree.Entry]{}, handle: a.listEvents},
 		{Method: get, Pattern: "/log/events/{seq}", ID: "getEvent", Tag: "log", Summary: "Read one event.", Response: pedigree.Entry{}, handle: a.getEvent},
 		{Method: post, Pattern: "/log/events/{seq}/redactions", ID: "redactEvent", Tag: "log", Summary: "Erase payload fields of an event for good. Every proof still holds.", Request: Redaction{}, Response: pedigree.Entry{}, Status: created, Changes: true, RequestExample: Redaction{Fields: []string{"description"}, Reason: "ticket 4711"}, handle: a.redactEvent},

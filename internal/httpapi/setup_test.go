@@ -29,6 +29,7 @@ type registry struct {
 	registrar *registrar.Registrar
 	handler   http.Handler
 	url       string
+	close     func() // waits for the requests that still run
 	blobs     string
 
 	mu     sync.Mutex
@@ -36,7 +37,7 @@ type registry struct {
 	log    *logBuffer
 }
 
-// logBuffer keeps the lines of the request log.
+// logBuffer keeps the last lines of the request log.
 type logBuffer struct {
 	mu    sync.Mutex
 	lines []string
@@ -45,7 +46,9 @@ type logBuffer struct {
 func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.lines = append(b.lines, string(p))
+	if b.lines = append(b.lines, string(p)); len(b.lines) > 200 {
+		b.lines = append([]string(nil), b.lines[100:]...)
+	}
 	return len(p), nil
 }
 
@@ -100,7 +103,7 @@ func newRegistry(t testing.TB) *registry {
 	}
 	srv := httptest.NewServer(r.handler)
 	t.Cleanup(srv.Close)
-	r.url = srv.URL
+	r.url, r.close = srv.URL, srv.Close
 	if r.Client, err = client.New(client.Config{URL: srv.URL}); err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,9 @@ type Info struct {
 	began bool
 }
 
+// Began says that the answer has begun: an error can't be told any more.
+func (i *Info) Began() bool { return i.began }
+
 type infoKey struct{}
 
 // InfoOf returns the Info of the request that ctx belongs to; an empty one outside of a

@@ -58,7 +58,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 // empty body are [pedigree.CodeInvalid], with the place. An error of a type's own
 // parser comes back as it is.
 func Decode(body []byte, v any) error {
-	if err := checkText(body); err != nil {
+	if err := CheckText(body); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -91,11 +91,28 @@ func decodeError(err error, body []byte) error {
 	case errors.As(err, &syntax):
 		return invalid("the body is not JSON: %s, at byte %d", toValid(syntax.Error()), syntax.Offset)
 	case errors.As(err, &kind) && kind.Field != "":
-		return invalid("field %s: got %s, want %s, at byte %d", clip(kind.Field), clip(kind.Value), kindName(kind), kind.Offset)
+		return invalid("field %s: got %s, want %s, at byte %d", clip(kind.Field), valueName(kind.Value), kindName(kind), kind.Offset)
 	case errors.As(err, &kind):
-		return invalid("the body is %s, want %s", clip(kind.Value), kindName(kind))
+		return invalid("the body is %s, want %s", valueName(kind.Value), kindName(kind))
 	}
 	return invalid("the body can't be read: %s", clip(strings.TrimPrefix(err.Error(), "json: ")))
+}
+
+// valueName is encoding/json's word for a value, as kindName has it for a type.
+func valueName(value string) string {
+	switch value {
+	case "string":
+		return "a string"
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	case "bool":
+		return "true or false"
+	case "number":
+		return "a number"
+	}
+	return clip(value) // "number 1.5"
 }
 
 // kindName is a Go type in the words of JSON.
@@ -116,9 +133,10 @@ func kindName(e *json.UnmarshalTypeError) string {
 	return "a whole number"
 }
 
-// checkText refuses what a JSON parser would mend quietly: text that is not UTF-8, and
-// halves of surrogate pairs; and NUL, which no database column takes.
-func checkText(body []byte) error {
+// CheckText refuses what a JSON parser would mend quietly: text that is not UTF-8, and
+// halves of surrogate pairs; and NUL, which no database column takes. It returns
+// [pedigree.CodeInvalid] with the place.
+func CheckText(body []byte) error {
 	if !utf8.Valid(body) {
 		return invalid("the body is not valid UTF-8")
 	}

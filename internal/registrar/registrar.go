@@ -49,6 +49,7 @@ type Registrar struct {
 
 	resolved  resolveCache
 	artifacts artifactCache
+	tracked   sync.Map // project name → id, of projects that have their first experiment
 	signing   sync.Mutex
 	signer    *ledger.Signer
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
@@ -17,6 +18,11 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 	var out pedigree.Registered
 	if err := reg.Record.Normalize(); err != nil {
 		return out, err
+	}
+	for _, alias := range reg.Aliases { // null in JSON passes by the parser
+		if _, err := pedigree.ParseAlias(string(alias)); err != nil {
+			return out, err
+		}
 	}
 	blobs, err := reg.Record.Blobs()
 	if err != nil {
@@ -266,6 +272,31 @@ type searchCursor struct {
 	AsOf int64 `json:"s"`
 }
 
+// fits says whether the values of a cursor, which comes from outside, can be those of
+// an order: a database fails on a text where it compares numbers.
+func fits(values []any, by []pedigree.Order) bool {
+	if len(values) != len(by) {
+		return false
+	}
+	for i, o := range by {
+		number := o.Field.Type() == pedigree.NumberField || o.Field.Type() == pedigree.TimeField
+		switch v := values[i].(type) {
+		case nil:
+		case float64:
+			if !number {
+				return false
+			}
+		case string:
+			if number || strings.ContainsRune(v, 0) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // Search lists the versions that a filter chooses. project "" means all projects.
 // Archived versions are listed only where the filter asks for them. The pages of one
 // search show one moment, that of the first.
@@ -289,6 +320,9 @@ func (r *Registrar) Search(ctx context.Context, _ pedigree.Principal, project pe
 	}
 	if cursor.Query != pedigree.DigestBytes(text) {
 		return out, pedigree.Errorf(pedigree.CodeInvalid, "the page cursor belongs to another search").WithFix("begin again without a cursor")
+	}
+	if cursor.Key != nil && !fits(cursor.Key.Values, by) {
+		return out, pedigree.Errorf(pedigree.CodeInvalid, "the page cursor is not one that this registry gave out").WithFix("begin again without a cursor")
 	}
 	last := int64(-1)
 	if page.Cursor != "" {

@@ -24,9 +24,9 @@ var (
 	logFields      = &table{"log_fields", []string{"seq", "name", "value", "salt", "commitment"}, ""}
 	logHashes      = &table{"log_hashes", []string{"idx", "hash"}, ""}
 	viewProjects   = &table{"view_projects", []string{"id", "name", "seq"}, ""}
-	viewModels     = &table{"view_models", []string{"id", "project", "seq"}, ""}
+	viewModels     = &table{"view_models", []string{"id", "project", "seq", "updated_seq"}, ""}
 	viewNames      = &table{"view_names", []string{"project", "name", "model", "from_seq"}, ""}
-	viewVersions   = &table{"view_versions", []string{"seq", "model", "number"}, ""}
+	viewVersions   = &table{"view_versions", []string{"seq", "model", "number", "updated_seq", "stage", "stage_seq"}, ""}
 	viewAliases    = &table{"view_aliases", []string{"model", "alias", "version", "from_seq"}, ""}
 	viewAttributes = &table{"view_attributes", []string{"subject", "field", "key", "from_seq", "ord", "text", "hash", "number"}, ""}
 	ownIdempotency = &table{"own_idempotency", []string{"actor", "key", "fingerprint", "first_seq", "last_seq", "time"}, ""}
@@ -147,7 +147,7 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 		a.setText("description")
 	case pedigree.ModelCreated:
 		project := e.String("project")
-		out.insert(viewModels, e.Subject, project, e.Seq)
+		out.insert(viewModels, e.Subject, project, e.Seq, e.Seq)
 		out.insert(viewNames, project, e.String("name"), e.Subject, e.Seq)
 		a.subject = e.Seq
 		for _, f := range e.Fields {
@@ -160,11 +160,14 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 			}
 		}
 	case pedigree.ModelEdited:
+		a.updateModel(e.Subject)
 		for _, f := range e.Fields {
 			a.endField(f.Name)
 			a.setText(f.Name)
 		}
 	case pedigree.ModelRenamed:
+		a.updateModel(e.Subject)
+		out.exec("UPDATE view_versions SET updated_seq = $1 WHERE model = $2 AND deleted_seq IS NULL", e.Seq, e.Subject)
 		out.exec("UPDATE view_names SET to_seq = $1 WHERE model = $2 AND to_seq IS NULL", e.Seq, e.Subject)
 		out.insert(viewNames, e.String("project"), e.String("to"), e.Subject, e.Seq)
 	case pedigree.ModelDeleted:
@@ -175,12 +178,14 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 		a.subject = e.Seq
 		a.register()
 	case pedigree.VersionAmended:
+		a.updateVersion()
 		for _, f := range e.Fields {
 			if f.Name != "reason" {
 				a.replace(f.Name)
 			}
 		}
 	case pedigree.VersionEdited:
+		a.updateVersion()
 		a.replace("description")
 	case pedigree.ModelTagged, pedigree.VersionTagged:
 		key := "tags." + e.String("key")
@@ -191,14 +196,21 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 		} else if ok {
 			a.insert(0, pedigree.Attribute{Field: "tags", Key: key, Text: value})
 		}
+		a.stage(value)
 	case pedigree.ModelUntagged, pedigree.VersionUntagged:
 		a.end("tags", "tags."+e.String("key"))
+		a.stage("")
 	case pedigree.VersionArchived:
+		a.updateVersion()
 		a.insert(0, pedigree.Attribute{Field: "archived", Key: "archived", Text: "true"})
 	case pedigree.VersionRestored:
+		a.updateVersion()
 		a.end("archived", "archived")
 	case pedigree.VersionDeleted:
-		out.exec("UPDATE view_versions SET deleted_seq = $1 WHERE seq = $2", e.Seq, subject)
+		out.exec("UPDATE view_versions SET deleted_seq = $1, updated_seq = $1 WHERE seq = $2", e.Seq, subject)
+		if model, _, ok := pedigree.SplitVersionSubject(e.Subject); ok {
+			a.updateModel(model)
+		}
 	case pedigree.AliasMoved:
 		var n int64
 		if _, err := e.Decode("version", &n); err != nil {
@@ -281,11 +293,47 @@ func (a *applier) register() {
 		a.failed = pedigree.Errorf(pedigree.CodeCorrupt, "event %d: %q is not a version", a.e.Seq, a.e.Subject)
 		return
 	}
-	a.out.insert(viewVersions, a.e.Seq, model, int64(n))
+	var tags map[string]string
+	if _, err := a.e.Decode("tags", &tags); err != nil {
+		a.failed = err
+		return
+	}
+	a.out.insert(viewVersions, a.e.Seq, model, int64(n), a.e.Seq, stageOf(tags[pedigree.StageTag]), a.e.Seq)
 	a.insert(0, pedigree.Attribute{Field: "created_by", Key: "created_by", Text: a.e.Actor})
 	for _, f := range a.e.Fields {
 		a.set(f.Name)
 	}
+}
+
+// updateModel notes that e is the last event that changed a model, as MLflow counts it:
+// not by tags and aliases. A registration does not come here, since registrations
+// share their statements: whoever reads takes the newest version into account.
+func (a *applier) updateModel(model string) {
+	a.out.exec("UPDATE view_models SET updated_seq = $1 WHERE id = $2", a.e.Seq, model)
+}
+
+// updateVersion notes the same for the version that is e's subject.
+func (a *applier) updateVersion() {
+	a.out.exec("UPDATE view_versions SET updated_seq = $1 WHERE seq = $2", a.e.Seq, a.subject)
+}
+
+// stage keeps the stage of a version beside it, where e is about its tag.
+func (a *applier) stage(text string) {
+	model, _, ok := pedigree.SplitVersionSubject(a.e.Subject)
+	if !ok || a.e.String("key") != pedigree.StageTag {
+		return
+	}
+	a.out.exec("UPDATE view_versions SET updated_seq = $1, stage = $2, stage_seq = $1 WHERE seq = $3", a.e.Seq, stageOf(text), a.subject)
+	a.updateModel(model)
+}
+
+// stageOf is the stage that a tag's text says.
+func stageOf(text string) string {
+	stage, err := pedigree.ParseVersionStage(text)
+	if err != nil {
+		return pedigree.StagedNone
+	}
+	return stage
 }
 
 // redact removes what the erased fields of an earlier event put into the views.
@@ -305,5 +353,8 @@ func (a *applier) redact() {
 			f = "tags"
 		}
 		a.out.exec("DELETE FROM view_attributes WHERE from_seq = $1 AND field = $2", event, f)
+		if f == "tags" {
+			a.out.exec("UPDATE view_versions SET stage = $1 WHERE seq = $2 AND stage_seq = $3", pedigree.StagedNone, a.subject, event)
+		}
 	}
 }

@@ -16,18 +16,23 @@ const Lease = 24 * time.Hour
 // them. sizes has one entry a digest.
 func (s *Store) AddBlobs(ctx context.Context, projectID string, digests []pedigree.Digest, sizes []int64) error {
 	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
-		until := micros(s.now().Add(Lease))
 		for i, d := range digests {
-			if err := tx.c.exec(ctx, `INSERT INTO own_blobs (digest, size, state, leased_until) VALUES ($1, $2, 'live', $3)
-ON CONFLICT (digest) DO UPDATE SET state = 'live', leased_until = excluded.leased_until`, string(d), sizes[i], until); err != nil {
-				return err
-			}
-			if err := tx.c.exec(ctx, "INSERT INTO own_project_blobs (project, digest) VALUES ($1, $2) ON CONFLICT (project, digest) DO NOTHING", projectID, string(d)); err != nil {
+			if err := tx.addBlob(ctx, projectID, d, sizes[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// addBlob notes that a blob is durable and belongs to the project, and leases it.
+func (tx *Tx) addBlob(ctx context.Context, projectID string, d pedigree.Digest, size int64) error {
+	until := micros(tx.s.now().Add(Lease))
+	if err := tx.c.exec(ctx, `INSERT INTO own_blobs (digest, size, state, leased_until) VALUES ($1, $2, 'live', $3)
+ON CONFLICT (digest) DO UPDATE SET state = 'live', leased_until = excluded.leased_until`, string(d), size, until); err != nil {
+		return err
+	}
+	return tx.c.exec(ctx, "INSERT INTO own_project_blobs (project, digest) VALUES ($1, $2) ON CONFLICT (project, digest) DO NOTHING", projectID, string(d))
 }
 
 // HaveBlobs says which of the digests the project has, and renews their leases, so

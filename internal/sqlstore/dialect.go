@@ -31,6 +31,9 @@ type dialect struct {
 	like        func(column, param string) string
 	likePattern func(pattern string) string
 	noEscape    string
+	// forUpdate ends a SELECT of the writer whose rows no other process may change
+	// until the transaction ends. SQLite has one writer anyway.
+	forUpdate string
 	// beginRead and beginWrite begin a transaction on a connection.
 	beginRead, beginWrite string
 }
@@ -56,6 +59,7 @@ var postgresDialect = &dialect{
 	likePattern: func(pattern string) string { return pattern },
 	noEscape:    " ESCAPE ''",
 	lockLog:     "SELECT pg_advisory_xact_lock(7020519)",
+	forUpdate:   " FOR UPDATE",
 	clock:       "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
 }
 

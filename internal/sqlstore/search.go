@@ -18,6 +18,8 @@ type Search struct {
 	Order []pedigree.Order
 	// After is where the page begins; nil at the first.
 	After *SearchKey
+	// Skip passes over that many, for callers that have no key.
+	Skip  int64
 	Limit int
 	// Now is what ages in the filter count from.
 	Now time.Time
@@ -35,7 +37,7 @@ type SearchKey struct {
 // the filter speaks of them. It returns [pedigree.CodeInvalid] for an order that it
 // does not have.
 func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error) {
-	c := &compiler{tx: tx, ctx: ctx, now: q.Now, project: q.Project}
+	c := &compiler{tx: tx, ctx: ctx, now: q.Now, project: q.Project, skip: q.Skip}
 	seq := "v.seq"
 	from := "view_versions v"
 	where := []string{tx.alive("v.")}
@@ -59,6 +61,14 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 	if q.Project != "" {
 		where = append(where, "m.project = "+c.arg(q.Project))
 	}
+	if name := oneModel(q); name != "" {
+		// Its versions are found by an index instead of one by one among all.
+		id, err := tx.ModelID(ctx, q.Project, pedigree.Name(name))
+		if err != nil || id == "" {
+			return nil, nil, err
+		}
+		where = append(where, "v.model = "+c.arg(id))
+	}
 	archived := false
 	if q.Filter != nil && q.Filter.Root != nil {
 		cond, err := c.node(q.Filter.Root)
@@ -77,7 +87,7 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 		if q.After != nil {
 			where = append(where, seq+" < "+c.arg(q.After.Seq))
 		}
-		text := "SELECT " + seq + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY " + seq + " DESC LIMIT " + c.arg(q.Limit+1)
+		text := "SELECT " + seq + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY " + seq + " DESC" + c.limit(q.Limit)
 		var seqs []int64
 		err := tx.each(ctx, "search", text, c.args, func(rows rows) error {
 			var s int64
@@ -94,38 +104,112 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 	return c.ordered(q, seq, from, where)
 }
 
+// oneModel is the name of the model that all versions of a search must have, "" where it
+// names none. It needs a project, within which a name is one model's.
+func oneModel(q Search) string {
+	if q.Project == "" || q.Filter == nil || q.Filter.Root == nil {
+		return ""
+	}
+	nodes := []*pedigree.FilterNode{q.Filter.Root}
+	if q.Filter.Root.Op == pedigree.And {
+		nodes = q.Filter.Root.Args
+	}
+	for _, n := range nodes {
+		if n.Op == pedigree.Compare && n.Cmp == pedigree.CmpEqual && n.Field.Attribute() == "model" {
+			return n.Values[0].Text
+		}
+	}
+	return ""
+}
+
+// limit is the end of a search: one more than the page, to know whether there is another.
+func (c *compiler) limit(n int) string {
+	text := " LIMIT " + c.arg(n+1)
+	if c.skip > 0 {
+		text += " OFFSET " + c.arg(c.skip)
+	}
+	return text
+}
+
+// orderKey is one key of an order as SQL has it.
+type orderKey struct {
+	value string
+	kind  pedigree.FieldType
+	desc  bool
+	// column says that it is a column of the search, never absent: an index may have
+	// its order.
+	column bool
+}
+
 // ordered runs a search that is sorted by keys: the values are computed inside, and
-// the page is cut outside.
+// the page is cut outside. Where all keys are columns, there is no outside, so that
+// an index can give the order and the page can end early.
 func (c *compiler) ordered(q Search, seq, from string, where []string) ([]int64, *SearchKey, error) {
+	keys := make([]orderKey, len(q.Order))
 	columns := []string{seq + " AS seq"}
-	var order []string
-	types := make([]pedigree.FieldType, len(q.Order))
+	direct := true
 	for i, o := range q.Order {
 		value, t, err := c.orderValue(o.Field)
 		if err != nil {
 			return nil, nil, err
 		}
-		types[i] = t
+		keys[i] = orderKey{value: value, kind: t, desc: o.Desc, column: isColumn(o.Field)}
+		direct = direct && keys[i].column
 		columns = append(columns, fmt.Sprintf("%s AS k%d", value, i))
-		direction := "ASC"
-		if o.Desc {
-			direction = "DESC"
-		}
-		order = append(order, fmt.Sprintf("k%d %s NULLS LAST", i, direction))
 	}
-	text := "SELECT * FROM (SELECT " + strings.Join(columns, ", ") + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + ") t"
+	seqColumn := seq
+	if !direct {
+		seqColumn = "seq"
+		for i := range keys {
+			keys[i].value = fmt.Sprintf("k%d", i)
+		}
+	}
+	var order []string
+	for _, k := range keys {
+		direction := " ASC"
+		if k.desc {
+			direction = " DESC"
+		}
+		if !k.column {
+			direction += " NULLS LAST"
+		}
+		order = append(order, k.value+direction)
+	}
+	var after []string
 	if q.After != nil {
-		cond, err := c.after(q, types)
-		if err != nil {
+		var err error
+		if after, err = c.after(q.After, keys, seqColumn); err != nil {
 			return nil, nil, err
 		}
-		text += " WHERE " + cond
 	}
-	text += " ORDER BY " + strings.Join(order, ", ") + ", seq DESC LIMIT " + c.arg(q.Limit+1)
+	text := "SELECT " + strings.Join(columns, ", ") + " FROM " + from + " WHERE "
+	if direct {
+		text += strings.Join(append(where, after...), " AND ")
+	} else {
+		text = "SELECT * FROM (" + text + strings.Join(where, " AND ") + ") t"
+		if len(after) > 0 {
+			text += " WHERE " + strings.Join(after, " AND ")
+		}
+	}
+	text += " ORDER BY " + strings.Join(order, ", ") + ", " + seqColumn + " DESC" + c.limit(q.Limit)
+	return c.rows(q.Limit, text, len(keys))
+}
+
+// isColumn says whether an order's value is a column that is never absent.
+func isColumn(f pedigree.FilterField) bool {
+	switch f.Attribute() {
+	case "created_at", "updated_at", "version", "model":
+		return true
+	}
+	return false
+}
+
+// rows runs a search and reads its page: the seq and n keys a row.
+func (c *compiler) rows(limit int, text string, n int) ([]int64, *SearchKey, error) {
 	var seqs []int64
 	var keys []*SearchKey
 	err := c.tx.each(c.ctx, "search", text, c.args, func(rows rows) error {
-		k := &SearchKey{Values: make([]any, len(types))}
+		k := &SearchKey{Values: make([]any, n)}
 		dest := []any{&k.Seq}
 		for i := range k.Values {
 			dest = append(dest, &k.Values[i])
@@ -139,36 +223,46 @@ func (c *compiler) ordered(q Search, seq, from string, where []string) ([]int64,
 		seqs, keys = append(seqs, k.Seq), append(keys, k)
 		return err
 	})
-	if err != nil || len(seqs) <= q.Limit {
+	if err != nil || len(seqs) <= limit {
 		return seqs, nil, err
 	}
-	return seqs[:q.Limit], keys[q.Limit-1], nil
+	return seqs[:limit], keys[limit-1], nil
 }
 
-// after is the condition that a row of t comes after a key. Absent values come last.
-func (c *compiler) after(q Search, types []pedigree.FieldType) (string, error) {
-	if len(q.After.Values) != len(types) {
-		return "", pedigree.Errorf(pedigree.CodeInvalid, "the page cursor does not fit the order").WithFix("begin again without a cursor")
+// after is the condition that a row comes after a key. Absent values come last. The
+// first key is compared once more by itself, for an index.
+func (c *compiler) after(after *SearchKey, keys []orderKey, seq string) ([]string, error) {
+	if len(after.Values) != len(keys) {
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "the page cursor does not fit the order").WithFix("begin again without a cursor")
 	}
-	cond := "seq < " + c.arg(q.After.Seq)
-	for i := len(types) - 1; i >= 0; i-- {
-		k := fmt.Sprintf("k%d", i)
-		v := q.After.Values[i]
+	cond := seq + " < " + c.arg(after.Seq)
+	first := ""
+	for i := len(keys) - 1; i >= 0; i-- {
+		k := keys[i]
+		v := after.Values[i]
 		if v == nil {
-			cond = "(" + k + " IS NULL AND " + cond + ")"
+			cond = "(" + k.value + " IS NULL AND " + cond + ")"
 			continue
 		}
-		if n, ok := v.(float64); ok && types[i] == timeOrVersion {
+		if n, ok := v.(float64); ok && k.kind == timeOrVersion {
 			v = int64(n)
 		}
 		p := c.arg(v)
 		op := ">"
-		if q.Order[i].Desc {
+		if k.desc {
 			op = "<"
 		}
-		cond = fmt.Sprintf("(%s %s %s OR %s IS NULL OR (%s = %s AND %s))", k, op, p, k, k, p, cond)
+		null := ""
+		if !k.column {
+			null = " OR " + k.value + " IS NULL"
+		}
+		first = k.value + " " + op + "= " + p
+		cond = fmt.Sprintf("(%s %s %s%s OR (%s = %s AND %s))", k.value, op, p, null, k.value, p, cond)
 	}
-	return cond, nil
+	if first != "" && keys[0].column {
+		return []string{first, cond}, nil
+	}
+	return []string{cond}, nil
 }
 
 // timeOrVersion marks order values that are integers.
@@ -179,6 +273,8 @@ func (c *compiler) orderValue(f pedigree.FilterField) (string, pedigree.FieldTyp
 	switch key := f.Attribute(); key {
 	case "created_at":
 		return "v.seq", timeOrVersion, nil
+	case "updated_at":
+		return "v.updated_seq", timeOrVersion, nil
 	case "version":
 		return "v.number", timeOrVersion, nil
 	case "model":
@@ -205,6 +301,7 @@ type compiler struct {
 	ctx     context.Context
 	now     time.Time
 	project string
+	skip    int64
 	args    []any
 }
 
@@ -399,7 +496,7 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 			cond = " AND " + c.compare("x.alias", n.Cmp, n.Values, textValue)
 		}
 		return exists + "(SELECT 1 FROM view_aliases x WHERE x.model = v.model AND x.version = v.number AND " + c.tx.open("x.") + cond + ")", nil
-	case "created_at":
+	case "created_at", "updated_at":
 		if null {
 			return always, nil
 		}
@@ -407,7 +504,8 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 		if err != nil {
 			return "", err
 		}
-		return "(SELECT e.time FROM log_events e WHERE e.seq = v.seq) " + c.compare("", n.Cmp, []pedigree.FilterValue{{}}, func(pedigree.FilterValue) any { return micros(t) }), nil
+		column := map[string]string{"created_at": "v.seq", "updated_at": "v.updated_seq"}[spec.Name]
+		return "(SELECT e.time FROM log_events e WHERE e.seq = " + column + ") " + c.compare("", n.Cmp, []pedigree.FilterValue{{}}, func(pedigree.FilterValue) any { return micros(t) }), nil
 	case "created_by":
 		if null {
 			return always, nil

@@ -110,6 +110,15 @@ func (f *Faulty) Put(ctx context.Context, d pedigree.Digest, size int64, r io.Re
 	return f.do(OpPut, func() error { return f.store.Put(ctx, d, size, r) })
 }
 
+// Receive implements [blob.Store]. It counts as a put.
+func (f *Faulty) Receive(ctx context.Context, r io.Reader) (d pedigree.Digest, size int64, err error) {
+	err = f.do(OpPut, func() (err error) {
+		d, size, err = f.store.Receive(ctx, r)
+		return err
+	})
+	return d, size, err
+}
+
 // Open implements [blob.Store].
 func (f *Faulty) Open(ctx context.Context, d pedigree.Digest) (blob.File, error) {
 	var file blob.File

@@ -32,6 +32,7 @@ func Run(t *testing.T, newStore func(t *testing.T) blob.Store) {
 		run  func(*testing.T, blob.Store)
 	}{
 		{"RoundTrip", testRoundTrip},
+		{"Receive", testReceive},
 		{"Absent", testAbsent},
 		{"InvalidDigest", testInvalidDigest},
 		{"Rejected", testRejected},
@@ -119,6 +120,24 @@ func testRoundTrip(t *testing.T, s blob.Store) {
 			}
 		}
 	}
+}
+
+func testReceive(t *testing.T, s blob.Store) {
+	for i, n := range sizes {
+		want, d := Bytes(uint64(5000+i), n)
+		for range 2 { // the second time it is there already
+			got, size, err := s.Receive(t.Context(), bytes.NewReader(want))
+			if err != nil || got != d || size != int64(n) {
+				t.Fatalf("Receive of %d bytes: got %s, %d, %v, want %s", n, got, size, err, d)
+			}
+		}
+		if got := MustGet(t, s, d); !bytes.Equal(got, want) {
+			t.Fatalf("blob of %d bytes: got %d other bytes", n, len(got))
+		}
+	}
+	_, _, err := s.Receive(t.Context(), io.MultiReader(strings.NewReader("half"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	wantCode(t, "Receive of a part", err, pedigree.CodeCorrupt)
+	wantAbsent(t, s, pedigree.DigestBytes([]byte("half")))
 }
 
 func testAbsent(t *testing.T, s blob.Store) {

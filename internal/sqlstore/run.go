@@ -1,0 +1,609 @@
+package sqlstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// Run is one training run, as the code that trains reports it.
+type Run struct {
+	// ID is unique over all projects.
+	ID         string
+	Experiment int64
+	Name       string
+	User       string
+	// Status is RUNNING, SCHEDULED, FINISHED, FAILED or KILLED.
+	Status string
+	// Start and End are milliseconds since 1970; End is nil until somebody says.
+	Start int64
+	End   *int64
+	// ArtifactURI is the root of the run's files.
+	ArtifactURI string
+	Stage       string
+	Tags        []KeyValue
+	Params      []KeyValue
+	// Metrics are the latest of each name.
+	Metrics  []RunMetric
+	Datasets []RunDataset
+	// Inputs and Outputs are logged models.
+	Inputs, Outputs []RunModel
+}
+
+// RunMetric is one measurement.
+type RunMetric struct {
+	Key string
+	// Value may be NaN; what is infinite is stored as the largest number.
+	Value float64
+	// Time is milliseconds since 1970.
+	Time, Step int64
+	// Model is the logged model that was measured, with Dataset and Digest the data
+	// that it was measured on; all may be empty. Run is set where a model's metrics
+	// are read.
+	Model, Dataset, Digest, Run string
+}
+
+// RunDataset is a data set that a run read.
+type RunDataset struct {
+	Name, Digest, SourceType, Source, Schema, Profile string
+	Tags                                              []KeyValue
+}
+
+// DatasetContext is the tag of a [RunDataset] that says what it was used for.
+const DatasetContext = "mlflow.data.context"
+
+// RunModel is a logged model that a run read or made.
+type RunModel struct {
+	Model string
+	Step  int64
+}
+
+// The directions of a [RunModel].
+const (
+	ModelInput  = "in"
+	ModelOutput = "out"
+)
+
+// RunBatch is what a run reports at once.
+type RunBatch struct {
+	Metrics []RunMetric
+	Params  []KeyValue
+	Tags    []KeyValue
+}
+
+// RunSearch asks for runs of experiments.
+type RunSearch struct {
+	Project     string
+	Experiments []int64
+	View        View
+	Clauses     []Clause
+	Order       []SortKey
+	After       []any
+	Limit       int
+}
+
+// RunNameTag is the tag that holds the name of a run as well.
+const RunNameTag = "mlflow.runName"
+
+const runColumns = "SELECT id, experiment, name, user_id, status, start_time, end_time, artifact_uri, stage FROM own_runs "
+
+func scanRun(rows rows) (Run, error) {
+	var r Run
+	err := rows.Scan(&r.ID, &r.Experiment, &r.Name, &r.User, &r.Status, &r.Start, &r.End, &r.ArtifactURI, &r.Stage)
+	return r, err
+}
+
+// CreateRun makes a run in an experiment; artifactURI makes its artifact root of that
+// of the experiment. It returns [pedigree.CodeNotFound] and, for a deleted experiment,
+// [pedigree.CodeInvalid].
+func (s *Store) CreateRun(ctx context.Context, project string, r *Run, artifactURI func(root string) string) error {
+	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
+		e, err := tx.activeExperiment(ctx, project, r.Experiment)
+		if err != nil {
+			return err
+		}
+		r.ArtifactURI = artifactURI(e.ArtifactURI)
+		if err := tx.c.exec(ctx, `INSERT INTO own_runs (id, project, experiment, name, user_id, status, start_time, artifact_uri, stage)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'active')`, r.ID, project, r.Experiment, r.Name, r.User, r.Status, r.Start, r.ArtifactURI); err != nil {
+			return err
+		}
+		var out statements
+		insertTags(&out, r.ID, r.Tags)
+		return out.flush(ctx, tx.c)
+	})
+}
+
+func (tx *Tx) activeExperiment(ctx context.Context, project string, id int64) (e Experiment, err error) {
+	err = tx.each(ctx, "read an experiment", experimentColumns+"WHERE project = $1 AND id = $2", []any{project, id}, func(rows rows) (err error) {
+		e, err = scanExperiment(rows)
+		return err
+	})
+	if err != nil {
+		return e, err
+	}
+	if e.Stage == "" {
+		return e, noExperiment(id)
+	}
+	return e, activeExperiment(e)
+}
+
+func noRun(id string) error {
+	return pedigree.Errorf(pedigree.CodeNotFound, "Run with id=%s not found", id)
+}
+
+// changeRun runs f on a run, which it reads first and keeps from other writers.
+func (s *Store) changeRun(ctx context.Context, project, id string, f func(ctx context.Context, tx *Tx, r Run) error) error {
+	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
+		r := Run{}
+		err := tx.each(ctx, "read a run", runColumns+"WHERE id = $1 AND project = $2"+s.d.forUpdate, []any{id, project}, func(rows rows) (err error) {
+			r, err = scanRun(rows)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if r.ID == "" {
+			return noRun(id)
+		}
+		return f(ctx, tx, r)
+	})
+}
+
+func (s *Store) changeActiveRun(ctx context.Context, project, id string, f func(ctx context.Context, tx *Tx, r Run) error) error {
+	return s.changeRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+		if r.Stage != StageActive {
+			return pedigree.Errorf(pedigree.CodeInvalid, "The run %s must be in the 'active' state. Current state is %s.", r.ID, r.Stage)
+		}
+		return f(ctx, tx, r)
+	})
+}
+
+// UpdateRun changes the status, the end and the name of a run; nil leaves one as it is.
+// It returns the run without what was logged, [pedigree.CodeNotFound], and
+// [pedigree.CodeInvalid] for a deleted run.
+func (s *Store) UpdateRun(ctx context.Context, project, id string, status *string, end *int64, name *string) (Run, error) {
+	var out Run
+	err := s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+		if status != nil {
+			r.Status = *status
+		}
+		if end != nil {
+			r.End = end
+		}
+		if name != nil {
+			r.Name = *name
+			var out statements
+			insertTags(&out, id, []KeyValue{{RunNameTag, *name}})
+			if err := out.flush(ctx, tx.c); err != nil {
+				return err
+			}
+		}
+		out = r
+		return tx.c.exec(ctx, "UPDATE own_runs SET status = $1, end_time = $2, name = $3 WHERE id = $4", r.Status, r.End, r.Name, id)
+	})
+	return out, err
+}
+
+// SetRunStage deletes or restores a run. It returns [pedigree.CodeNotFound].
+func (s *Store) SetRunStage(ctx context.Context, project, id, stage string) error {
+	return s.changeRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+		return tx.c.exec(ctx, "UPDATE own_runs SET stage = $1 WHERE id = $2", stage, id)
+	})
+}
+
+// UntagRun removes a tag. It returns [pedigree.CodeNotFound].
+func (s *Store) UntagRun(ctx context.Context, project, id, key string) error {
+	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, _ Run) error {
+		return tx.untag(ctx, id, key, func() error {
+			return pedigree.Errorf(pedigree.CodeNotFound, "No tag with name: %s in run with id %s", key, id)
+		})
+	})
+}
+
+// AppendRunTag sets a tag to what change makes of its value, "" where it is not set.
+func (s *Store) AppendRunTag(ctx context.Context, project, id, key string, change func(old string) (string, error)) error {
+	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, _ Run) error {
+		old := ""
+		err := tx.each(ctx, "read a tag", "SELECT value FROM own_tags WHERE owner = $1 AND key = $2", []any{id, key}, func(rows rows) error { return rows.Scan(&old) })
+		if err != nil {
+			return err
+		}
+		value, err := change(old)
+		if err != nil {
+			return err
+		}
+		var out statements
+		insertTags(&out, id, []KeyValue{{key, value}})
+		return out.flush(ctx, tx.c)
+	})
+}
+
+// LogBatch adds what a run reports: all of it or nothing. A parameter that is there
+// with the same value is fine; with another, it returns [pedigree.CodeInvalid].
+func (s *Store) LogBatch(ctx context.Context, project, id string, b RunBatch) error {
+	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+		var out statements
+		if err := tx.addParams(ctx, id, b.Params, &out); err != nil {
+			return err
+		}
+		addMetrics(r, b.Metrics, &out)
+		insertTags(&out, id, b.Tags)
+		for _, t := range b.Tags {
+			if t.Key == RunNameTag {
+				out.exec("UPDATE own_runs SET name = $1 WHERE id = $2", t.Value, id)
+			}
+		}
+		return out.flush(ctx, tx.c)
+	})
+}
+
+// addParams adds the parameters that are not there yet.
+func (tx *Tx) addParams(ctx context.Context, run string, params []KeyValue, out *statements) error {
+	if len(params) == 0 {
+		return nil
+	}
+	have := map[string]string{}
+	keys := make([]string, len(params))
+	for i, p := range params {
+		keys[i] = p.Key
+	}
+	err := inLists(keys, func(chunk []string) error {
+		in, args := list([]any{run}, chunk)
+		return tx.each(ctx, "read parameters", "SELECT key, value FROM own_params WHERE owner = $1 AND key IN ("+in+")", args, func(rows rows) error {
+			var kv KeyValue
+			err := rows.Scan(&kv.Key, &kv.Value)
+			have[kv.Key] = kv.Value
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	var changed []string
+	for _, p := range params {
+		old, ok := have[p.Key]
+		switch {
+		case !ok:
+			have[p.Key] = p.Value
+			out.insert(ownParams, run, p.Key, p.Value)
+		case old != p.Value:
+			changed = append(changed, fmt.Sprintf("{'key': %s, 'old_value': %s, 'new_value': %s}", pyQuote(p.Key), pyQuote(old), pyQuote(p.Value)))
+		}
+	}
+	if len(changed) > 0 && len(params) == 1 {
+		p := params[0]
+		return pedigree.Errorf(pedigree.CodeInvalid, "Changing param values is not allowed. Param with key='%s' was already logged with value='%s' for run ID='%s'. Attempted logging new value '%s'.", p.Key, have[p.Key], run, p.Value)
+	}
+	if len(changed) > 0 {
+		return pedigree.Errorf(pedigree.CodeInvalid, "Changing param values is not allowed. Params were already logged='[%s]' for run ID='%s'.", strings.Join(changed, ", "), run)
+	}
+	return nil
+}
+
+// pyQuote quotes a text as the clients that read the message do.
+func pyQuote(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`).Replace(s) + "'"
+}
+
+func addMetrics(r Run, metrics []RunMetric, out *statements) {
+	latest := map[string]RunMetric{}
+	sorted := slices.Clone(metrics)
+	slices.SortStableFunc(sorted, func(a, b RunMetric) int { return strings.Compare(a.Key, b.Key) })
+	for _, m := range sorted {
+		value, nan := storedMetric(m.Value)
+		out.insert(ownMetrics, r.ID, m.Key, m.Time, m.Step, value, nan)
+		if m.Model != "" {
+			out.insert(ownModelMetrics, m.Model, m.Key, m.Time, m.Step, r.ID, value, nan, m.Dataset, m.Digest)
+		}
+		if old, ok := latest[m.Key]; !ok || laterMetric(m, old) {
+			latest[m.Key] = m
+		}
+	}
+	keys := make([]string, 0, len(latest))
+	for k := range latest {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		m := latest[k]
+		value, nan := storedMetric(m.Value)
+		out.insert(ownLatestMetrics, r.ID, k, m.Time, m.Step, value, nan)
+	}
+}
+
+// laterMetric says whether a is later than b: by step, then time, then value.
+func laterMetric(a, b RunMetric) bool {
+	if a.Step != b.Step {
+		return a.Step > b.Step
+	}
+	if a.Time != b.Time {
+		return a.Time > b.Time
+	}
+	av, _ := storedMetric(a.Value)
+	bv, _ := storedMetric(b.Value)
+	return av > bv
+}
+
+// storedMetric is a value as columns take it: NaN apart, infinity as the largest number.
+func storedMetric(v float64) (value float64, nan int64) {
+	switch {
+	case math.IsNaN(v):
+		return 0, 1
+	case math.IsInf(v, 1):
+		return math.MaxFloat64, 0
+	case math.IsInf(v, -1):
+		return -math.MaxFloat64, 0
+	}
+	return v, 0
+}
+
+func readMetric(value float64, nan int64) float64 {
+	if nan != 0 {
+		return math.NaN()
+	}
+	return value
+}
+
+// LogInputs adds data sets and logged models that the run read. A data set that the
+// experiment has under the same name and digest is not stored again, and one that the
+// run has already stays as it is.
+func (s *Store) LogInputs(ctx context.Context, project, id string, datasets []RunDataset, models []RunModel) error {
+	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+		var ord int64
+		if err := tx.row(ctx, "SELECT count(*) FROM own_run_datasets WHERE run = $1", []any{id}, &ord); err != nil {
+			return err
+		}
+		for _, d := range datasets {
+			if err := tx.c.exec(ctx, `INSERT INTO own_datasets (project, experiment, name, digest, source_type, source, schema_text, profile)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (project, experiment, name, digest) DO NOTHING`,
+				project, r.Experiment, d.Name, d.Digest, d.SourceType, d.Source, d.Schema, d.Profile); err != nil {
+				return err
+			}
+			var use *string
+			for _, t := range d.Tags {
+				if t.Key == DatasetContext {
+					use = &t.Value
+				}
+			}
+			tags, err := json.Marshal(d.Tags)
+			if err != nil {
+				return err
+			}
+			if err := tx.c.exec(ctx, `INSERT INTO own_run_datasets (run, name, digest, ord, context, tags)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (run, name, digest) DO NOTHING`, id, d.Name, d.Digest, ord, use, string(tags)); err != nil {
+				return err
+			}
+			ord++
+		}
+		return tx.addRunModels(ctx, id, ModelInput, models)
+	})
+}
+
+// LogOutputs adds logged models that the run made.
+func (s *Store) LogOutputs(ctx context.Context, project, id string, models []RunModel) error {
+	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, _ Run) error {
+		return tx.addRunModels(ctx, id, ModelOutput, models)
+	})
+}
+
+func (tx *Tx) addRunModels(ctx context.Context, run, direction string, models []RunModel) error {
+	var out statements
+	for _, m := range models {
+		out.insert(ownRunModels, run, direction, m.Model, m.Step)
+	}
+	return out.flush(ctx, tx.c)
+}
+
+// Run reads a run with all that was logged, deleted or not. It returns
+// [pedigree.CodeNotFound].
+func (tx *Tx) Run(ctx context.Context, project, id string) (Run, error) {
+	runs, err := tx.runsByID(ctx, project, []string{id})
+	if err == nil && len(runs) == 0 {
+		err = noRun(id)
+	}
+	if err != nil {
+		return Run{}, err
+	}
+	return runs[0], nil
+}
+
+// runsByID reads runs in the order of their ids; unknown ids are left out.
+func (tx *Tx) runsByID(ctx context.Context, project string, ids []string) ([]Run, error) {
+	byID := make(map[string]*Run, len(ids))
+	err := inLists(ids, func(chunk []string) error {
+		in, args := list([]any{project}, chunk)
+		return tx.each(ctx, "read runs", runColumns+"WHERE project = $1 AND id IN ("+in+")", args, func(rows rows) error {
+			r, err := scanRun(rows)
+			byID[r.ID] = &r
+			return err
+		})
+	})
+	if err != nil || len(byID) == 0 {
+		return nil, err
+	}
+	for _, read := range []func(context.Context, []string, map[string]*Run) error{tx.runTexts, tx.latestMetrics, tx.runDatasets, tx.runModels} {
+		if err := read(ctx, ids, byID); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]Run, 0, len(ids))
+	for _, id := range ids {
+		if r := byID[id]; r != nil {
+			out = append(out, *r)
+		}
+	}
+	return out, nil
+}
+
+func (tx *Tx) runTexts(ctx context.Context, ids []string, byID map[string]*Run) error {
+	err := tx.keyValues(ctx, "own_tags", ids, func(owner string, kv KeyValue) {
+		if r := byID[owner]; r != nil {
+			r.Tags = append(r.Tags, kv)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return tx.keyValues(ctx, "own_params", ids, func(owner string, kv KeyValue) {
+		if r := byID[owner]; r != nil {
+			r.Params = append(r.Params, kv)
+		}
+	})
+}
+
+func (tx *Tx) latestMetrics(ctx context.Context, ids []string, byID map[string]*Run) error {
+	return inLists(ids, func(chunk []string) error {
+		in, args := list(nil, chunk)
+		return tx.each(ctx, "read metrics", "SELECT run, key, time, step, value, nan FROM own_latest_metrics WHERE run IN ("+in+") ORDER BY run, key", args, func(rows rows) error {
+			var run string
+			m, err := scanMetric(rows, &run)
+			if r := byID[run]; r != nil {
+				r.Metrics = append(r.Metrics, m)
+			}
+			return err
+		})
+	})
+}
+
+func scanMetric(rows rows, run *string) (RunMetric, error) {
+	var m RunMetric
+	var nan int64
+	err := rows.Scan(run, &m.Key, &m.Time, &m.Step, &m.Value, &nan)
+	m.Value = readMetric(m.Value, nan)
+	return m, err
+}
+
+func (tx *Tx) runDatasets(ctx context.Context, ids []string, byID map[string]*Run) error {
+	return inLists(ids, func(chunk []string) error {
+		in, args := list(nil, chunk)
+		return tx.each(ctx, "read data sets", `SELECT x.run, x.tags, d.name, d.digest, d.source_type, d.source, d.schema_text, d.profile
+FROM own_run_datasets x JOIN own_runs r ON r.id = x.run
+JOIN own_datasets d ON d.project = r.project AND d.experiment = r.experiment AND d.name = x.name AND d.digest = x.digest
+WHERE x.run IN (`+in+") ORDER BY x.run, x.ord", args, func(rows rows) error {
+			var d RunDataset
+			var run, tags string
+			err := rows.Scan(&run, &tags, &d.Name, &d.Digest, &d.SourceType, &d.Source, &d.Schema, &d.Profile)
+			if err == nil {
+				err = json.Unmarshal([]byte(tags), &d.Tags)
+			}
+			if r := byID[run]; r != nil {
+				r.Datasets = append(r.Datasets, d)
+			}
+			return err
+		})
+	})
+}
+
+func (tx *Tx) runModels(ctx context.Context, ids []string, byID map[string]*Run) error {
+	return inLists(ids, func(chunk []string) error {
+		in, args := list(nil, chunk)
+		return tx.each(ctx, "read models of runs", "SELECT run, direction, model, step FROM own_run_models WHERE run IN ("+in+") ORDER BY run, step, model", args, func(rows rows) error {
+			var run, direction string
+			var m RunModel
+			err := rows.Scan(&run, &direction, &m.Model, &m.Step)
+			if r := byID[run]; r != nil {
+				if direction == ModelInput {
+					r.Inputs = append(r.Inputs, m)
+				} else {
+					r.Outputs = append(r.Outputs, m)
+				}
+			}
+			return err
+		})
+	})
+}
+
+// MetricHistory reads all that a run logged of a metric, by time, step and value, after
+// the given key; limit 0 means all. It returns the key of the last where there are
+// more. A run that is not there has no history.
+func (tx *Tx) MetricHistory(ctx context.Context, project, run, key string, after *RunMetric, limit int) ([]RunMetric, error) {
+	text := `SELECT m.run, m.key, m.time, m.step, m.value, m.nan FROM own_metrics m JOIN own_runs r ON r.id = m.run
+WHERE r.project = $1 AND m.run = $2 AND m.key = $3`
+	args := []any{project, run, key}
+	if after != nil {
+		value, nan := storedMetric(after.Value)
+		args = append(args, after.Time, after.Step, value, nan)
+		text += " AND (m.time, m.step, m.value, m.nan) > ($4, $5, $6, $7)"
+	}
+	text += " ORDER BY m.time, m.step, m.value, m.nan"
+	if limit > 0 {
+		args = append(args, limit)
+		text += fmt.Sprintf(" LIMIT $%d", len(args))
+	}
+	var out []RunMetric
+	err := tx.each(ctx, "read metrics", text, args, func(rows rows) error {
+		var owner string
+		m, err := scanMetric(rows, &owner)
+		out = append(out, m)
+		return err
+	})
+	return out, err
+}
+
+// SearchRuns lists runs, and the key of the last where there are more.
+func (tx *Tx) SearchRuns(ctx context.Context, q RunSearch) ([]Run, []any, error) {
+	noun := &trackedNoun{
+		owner: "r.id",
+		texts: map[string]string{
+			"run_id": "r.id", "run_name": "r.name", "user_id": "r.user_id", "status": "r.status", "artifact_uri": "r.artifact_uri",
+		},
+		numbers: map[string]string{"start_time": "r.start_time", "end_time": "r.end_time"},
+		metrics: "own_latest_metrics", metricOwner: "run",
+	}
+	if len(q.Experiments) == 0 {
+		return nil, nil, nil
+	}
+	c := &compiler{tx: tx, ctx: ctx}
+	experiments := make([]string, len(q.Experiments))
+	for i, id := range q.Experiments {
+		experiments[i] = c.arg(id)
+	}
+	where := []string{"r.project = " + c.arg(q.Project), "r.experiment IN (" + strings.Join(experiments, ", ") + ")", q.View.condition("r.stage")}
+	for _, cl := range q.Clauses {
+		cond, err := c.runClause(noun, cl)
+		if err != nil {
+			return nil, nil, err
+		}
+		where = append(where, cond)
+	}
+	var columns []sortColumn
+	byStart := false
+	for _, k := range q.Order {
+		cols, err := c.sortColumns(noun, k)
+		if err != nil {
+			return nil, nil, err
+		}
+		byStart = byStart || k.Kind == ClauseAttribute && k.Key == "start_time"
+		columns = append(columns, cols...)
+	}
+	if !byStart {
+		columns = append(columns, sortColumn{expr: "r.start_time", desc: true, integer: true})
+	}
+	columns = append(columns, sortColumn{expr: "r.id"})
+	found, next, err := c.paged("own_runs r", where, columns, q.After, q.Limit)
+	if err != nil || len(found) == 0 {
+		return nil, nil, err
+	}
+	ids := make([]string, len(found))
+	for i, row := range found {
+		ids[i], _ = row[len(row)-1].(string)
+	}
+	runs, err := tx.runsByID(ctx, q.Project, ids)
+	return runs, next, err
+}
+
+func (c *compiler) runClause(noun *trackedNoun, cl Clause) (string, error) {
+	if cl.Kind != ClauseDataset {
+		return c.clause(noun, cl)
+	}
+	column, ok := map[string]string{"name": "x.name", "digest": "x.digest", "context": "x.context"}[cl.Key]
+	if !ok {
+		return "", pedigree.Errorf(pedigree.CodeInvalid, "can't search by dataset %q", cl.Key)
+	}
+	return "EXISTS (SELECT 1 FROM own_run_datasets x WHERE x.run = r.id AND " + c.compare(column, cl.Cmp, cl.Values, textValue) + ")", nil
+}

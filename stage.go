@@ -1,0 +1,38 @@
+package pedigree
+
+import "strings"
+
+// StageTag is the tag that says in which of MLflow's stages a version is. Aliases have
+// taken the place of stages; they are kept for the clients that still use them.
+const StageTag = "pedigree.stage"
+
+// MLflow's stages. A version without the tag, or with another text in it, is in none.
+const (
+	StagedNone       = "None"
+	StagedStaging    = "Staging"
+	StagedProduction = "Production"
+	StagedArchived   = "Archived"
+)
+
+// VersionStages lists the stages in MLflow's order.
+var VersionStages = []string{StagedNone, StagedStaging, StagedProduction, StagedArchived}
+
+// ParseVersionStage reads a stage in any case. It returns [CodeInvalid].
+func ParseVersionStage(s string) (string, error) {
+	for _, stage := range VersionStages {
+		if strings.EqualFold(s, stage) {
+			return stage, nil
+		}
+	}
+	return "", Errorf(CodeInvalid, "%q is not a stage: want None, Staging, Production or Archived", clip(s))
+}
+
+// Transition decides that v is in a stage. It is an event also where v was there
+// before: somebody said so again.
+func (v *Version) Transition(stage string) []Draft {
+	return []Draft{{Type: VersionTagged, Subject: v.Subject(), Payload: Payload{"key": StageTag, "value": stage}}}
+}
+
+// StagesKey is the concurrency subject of the stages of a model's versions: for a
+// decision that rests on which versions are in one.
+func StagesKey(modelID string) string { return "stages:" + modelID }
