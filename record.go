@@ -569,8 +569,13 @@ func (p Points) Missing() []string {
 		ok   bool
 		name string
 	}{
-		{p["artifact"], "artifact"}, {p["owner"], "owner"}, {p["code"] && p["runtime"], code}, {p["data"], "data reference"},
-		{p["metrics"], "offline metric"}, {p["target"], "deployment target"}, {p["rollback_note"], "rollback note"},
+		{p["artifact"], "artifact"},
+		{p["owner"], "owner"},
+		{p["code"] && p["runtime"], code},
+		{p["data"], "data reference"},
+		{p["metrics"], "offline metric"},
+		{p["target"], "deployment target"},
+		{p["rollback_note"], "rollback note"},
 	} {
 		if !point.ok {
 			out = append(out, point.name)

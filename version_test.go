@@ -23,8 +23,14 @@ func TestVersionSubject(t *testing.T) {
 		ok bool
 	}{
 		{"mdl_x/7", "mdl_x", 7, true},
-		{"mdl_x/next", "mdl_x", 0, false}, {"mdl_x/0", "mdl_x", 0, false}, {"mdl_x/07", "mdl_x", 0, false}, {"mdl_x/7/8", "mdl_x", 0, false},
-		{"mdl_x", "", 0, false}, {"prj_x/7", "", 0, false}, {"", "", 0, false}, {"/7", "", 0, false},
+		{"mdl_x/next", "mdl_x", 0, false},
+		{"mdl_x/0", "mdl_x", 0, false},
+		{"mdl_x/07", "mdl_x", 0, false},
+		{"mdl_x/7/8", "mdl_x", 0, false},
+		{"mdl_x", "", 0, false},
+		{"prj_x/7", "", 0, false},
+		{"", "", 0, false},
+		{"/7", "", 0, false},
 	} {
 		id, n, ok := SplitVersionSubject(tt.in)
 		if ok != tt.ok || n != tt.n || ok && id != tt.id {
