@@ -74,10 +74,19 @@ func TestManifestDiffers(t *testing.T) {
 
 func TestLayerType(t *testing.T) {
 	for _, tt := range []struct{ path, want string }{
-		{"model.onnx", mediaTypeWeight}, {"weights/a.safetensors", mediaTypeWeight}, {"noext", mediaTypeWeight},
-		{"config.json", mediaTypeWeightConfig}, {"MLmodel", mediaTypeWeightConfig}, {"a/conda.YAML", mediaTypeWeightConfig},
-		{"train.py", mediaTypeCode}, {"x.ipynb", mediaTypeCode}, {"R/a.R", mediaTypeCode},
-		{"README", mediaTypeDoc}, {"readme.txt", mediaTypeDoc}, {"card.md", mediaTypeDoc}, {"LICENSE-APACHE", mediaTypeDoc},
+		{"model.onnx", mediaTypeWeight},
+		{"weights/a.safetensors", mediaTypeWeight},
+		{"noext", mediaTypeWeight},
+		{"config.json", mediaTypeWeightConfig},
+		{"MLmodel", mediaTypeWeightConfig},
+		{"a/conda.YAML", mediaTypeWeightConfig},
+		{"train.py", mediaTypeCode},
+		{"x.ipynb", mediaTypeCode},
+		{"R/a.R", mediaTypeCode},
+		{"README", mediaTypeDoc},
+		{"readme.txt", mediaTypeDoc},
+		{"card.md", mediaTypeDoc},
+		{"LICENSE-APACHE", mediaTypeDoc},
 	} {
 		checkEqual(t, tt.path, layerType(tt.path), tt.want)
 	}

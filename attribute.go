@@ -233,8 +233,12 @@ func (b *attributeBuilder) data(d *DataReference) {
 		personal = strconv.FormatBool(*d.Personal)
 	}
 	for _, p := range []struct{ name, text string }{
-		{"uri", string(d.URI)}, {"digest", string(d.Digest)}, {"version", d.Version},
-		{"query", d.Query}, {"kind", string(d.Kind)}, {"personal", personal},
+		{"uri", string(d.URI)},
+		{"digest", string(d.Digest)},
+		{"version", d.Version},
+		{"query", d.Query},
+		{"kind", string(d.Kind)},
+		{"personal", personal},
 	} {
 		b.text("data."+p.name, p.text)
 		if d.Role != "" {

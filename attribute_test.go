@@ -70,8 +70,12 @@ func TestAttributes(t *testing.T) {
 
 func TestAttributeNumbers(t *testing.T) {
 	r := Record{Metrics: []Metric{
-		{Name: "a", Value: Float(math.NaN())}, {Name: "b", Value: Float(math.Inf(1))}, {Name: "c", Value: Float(math.Inf(-1))},
-		{Name: "d", Value: math.MaxFloat64}, {Name: "e", Value: 0.5, Dataset: "x"}, {Name: "e", Value: 0.5, Dataset: "y"},
+		{Name: "a", Value: Float(math.NaN())},
+		{Name: "b", Value: Float(math.Inf(1))},
+		{Name: "c", Value: Float(math.Inf(-1))},
+		{Name: "d", Value: math.MaxFloat64},
+		{Name: "e", Value: 0.5, Dataset: "x"},
+		{Name: "e", Value: 0.5, Dataset: "y"},
 	}}
 	checkEqual(t, "metrics", texts(r.Attributes()), []string{
 		"metrics metrics.a=NaN",

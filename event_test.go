@@ -30,11 +30,20 @@ func TestParseEnvelope(t *testing.T) {
 		in   string
 		want ErrorCode
 	}{
-		{good, ""}, {good + "\n", ""},
+		{good, ""},
+		{good + "\n", ""},
 		{`{"v":1,"new":"field"}`, ""},
-		{"", CodeCorrupt}, {"null", CodeCorrupt}, {"[]", CodeCorrupt}, {`{"v":2}`, CodeCorrupt}, {`{}`, CodeCorrupt},
-		{good + good, CodeCorrupt}, {good + "x", CodeCorrupt}, {good[:len(good)-1], CodeCorrupt},
-		{`{"v":1,"seq":"0"}`, CodeCorrupt}, {`{"v":1,"time":"yesterday"}`, CodeCorrupt}, {`{"v":1,"payload_digest":"md5:1"}`, CodeCorrupt},
+		{"", CodeCorrupt},
+		{"null", CodeCorrupt},
+		{"[]", CodeCorrupt},
+		{`{"v":2}`, CodeCorrupt},
+		{`{}`, CodeCorrupt},
+		{good + good, CodeCorrupt},
+		{good + "x", CodeCorrupt},
+		{good[:len(good)-1], CodeCorrupt},
+		{`{"v":1,"seq":"0"}`, CodeCorrupt},
+		{`{"v":1,"time":"yesterday"}`, CodeCorrupt},
+		{`{"v":1,"payload_digest":"md5:1"}`, CodeCorrupt},
 	} {
 		_, err := ParseEnvelope(tt.in)
 		checkCode(t, tt.in, err, tt.want)
@@ -113,11 +122,24 @@ func TestErasable(t *testing.T) {
 		field string
 		want  bool
 	}{
-		{VersionRegistered, "artifact", false}, {VersionRegistered, "owner", true}, {VersionRegistered, "data", true}, {VersionRegistered, "tags", true},
-		{VersionTagged, "key", false}, {VersionTagged, "value", true}, {VersionUntagged, "key", false},
-		{AliasMoved, "alias", false}, {AliasMoved, "version", false}, {AliasMoved, "note", true},
-		{ModelCreated, "name", false}, {ModelCreated, "owner", true}, {ModelRenamed, "to", false}, {ModelDeleted, "reason", true},
-		{PayloadRedacted, "event", false}, {PayloadRedacted, "fields", false}, {PayloadRedacted, "reason", true}, {LogCreated, "key", false},
+		{VersionRegistered, "artifact", false},
+		{VersionRegistered, "owner", true},
+		{VersionRegistered, "data", true},
+		{VersionRegistered, "tags", true},
+		{VersionTagged, "key", false},
+		{VersionTagged, "value", true},
+		{VersionUntagged, "key", false},
+		{AliasMoved, "alias", false},
+		{AliasMoved, "version", false},
+		{AliasMoved, "note", true},
+		{ModelCreated, "name", false},
+		{ModelCreated, "owner", true},
+		{ModelRenamed, "to", false},
+		{ModelDeleted, "reason", true},
+		{PayloadRedacted, "event", false},
+		{PayloadRedacted, "fields", false},
+		{PayloadRedacted, "reason", true},
+		{LogCreated, "key", false},
 	} {
 		checkEqual(t, string(tt.typ)+" "+tt.field, Erasable(tt.typ, tt.field), tt.want)
 	}

@@ -11,7 +11,8 @@ import (
 
 func TestParseFilter(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
-		{"", ""}, {" \t\n", ""},
+		{"", ""},
+		{" \t\n", ""},
 		// MLflow's own.
 		{"name='fraud'", "model = 'fraud'"},
 		{"name = \"O'Neil\"", "model = 'O''Neil'"},
@@ -246,7 +247,8 @@ func TestParseOrder(t *testing.T) {
 		in   string
 		want []string
 	}{
-		{"", nil}, {"  ", nil},
+		{"", nil},
+		{"  ", nil},
 		{"metrics.auc DESC, created_at", []string{"metrics.auc DESC", "created_at"}},
 		{"name asc,version_number Desc", []string{"model", "version DESC"}},
 		{"attribute.creation_timestamp, tags.`a b` desc", []string{"created_at", `tags."a b" DESC`}},

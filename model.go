@@ -77,8 +77,11 @@ func (e *ModelEdit) check() error {
 		value *string
 		limit int
 	}{
-		{"owner", e.Owner, MaxName}, {"purpose", e.Purpose, MaxText}, {"permitted use", e.PermittedUse, MaxText},
-		{"restrictions", e.Restrictions, MaxText}, {"description", e.Description, MaxText},
+		{"owner", e.Owner, MaxName},
+		{"purpose", e.Purpose, MaxText},
+		{"permitted use", e.PermittedUse, MaxText},
+		{"restrictions", e.Restrictions, MaxText},
+		{"description", e.Description, MaxText},
 	} {
 		if f.value != nil {
 			c.text(f.what, *f.value, f.limit)

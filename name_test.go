@@ -14,11 +14,30 @@ func TestParseName(t *testing.T) {
 		in string
 		ok bool
 	}{
-		{"fraud", true}, {"fraud v2", true}, {"été", true}, {"7", true}, {"a@b", true}, {`a"b`, true}, {"..a", true}, {"a%2Fb", true},
+		{"fraud", true},
+		{"fraud v2", true},
+		{"été", true},
+		{"7", true},
+		{"a@b", true},
+		{`a"b`, true},
+		{"..a", true},
+		{"a%2Fb", true},
 		{strings.Repeat("é", MaxName), true},
 		{strings.Repeat("é", MaxName+1), false},
-		{"", false}, {"  ", false}, {"\t", false}, {".", false}, {"..", false}, {"a/b", false}, {"a:b", false},
-		{"a\nb", false}, {"a\tb", false}, {"a\rb", false}, {"a\x00b", false}, {"a\x7fb", false}, {"a\u0085b", false}, {"a\xffb", false},
+		{"", false},
+		{"  ", false},
+		{"\t", false},
+		{".", false},
+		{"..", false},
+		{"a/b", false},
+		{"a:b", false},
+		{"a\nb", false},
+		{"a\tb", false},
+		{"a\rb", false},
+		{"a\x00b", false},
+		{"a\x7fb", false},
+		{"a\u0085b", false},
+		{"a\xffb", false},
 	} {
 		got, err := ParseName(tt.in)
 		if tt.ok {
@@ -36,9 +55,22 @@ func TestParseProjectName(t *testing.T) {
 		in string
 		ok bool
 	}{
-		{"default", true}, {"a", true}, {"risk-2.eu_west", true}, {"7", true}, {strings.Repeat("a", MaxProjectName), true},
-		{"", false}, {strings.Repeat("a", MaxProjectName+1), false}, {"Risk", false}, {"a--b", false}, {"-a", false}, {"a-", false},
-		{"a._b", false}, {"a/b", false}, {"a b", false}, {"é", false}, {"a\n", false},
+		{"default", true},
+		{"a", true},
+		{"risk-2.eu_west", true},
+		{"7", true},
+		{strings.Repeat("a", MaxProjectName), true},
+		{"", false},
+		{strings.Repeat("a", MaxProjectName+1), false},
+		{"Risk", false},
+		{"a--b", false},
+		{"-a", false},
+		{"a-", false},
+		{"a._b", false},
+		{"a/b", false},
+		{"a b", false},
+		{"é", false},
+		{"a\n", false},
 	} {
 		_, err := ParseProjectName(tt.in)
 		want := CodeInvalid
@@ -54,8 +86,20 @@ func TestParseKey(t *testing.T) {
 		in string
 		ok bool
 	}{
-		{"team", true}, {"a b", true}, {"val/auc", true}, {"a:b-c_d.e", true}, {"é", true}, {"e\u0301", true}, {strings.Repeat("k", MaxKey), true},
-		{"", false}, {strings.Repeat("k", MaxKey+1), false}, {"a|b", false}, {"a\tb", false}, {`a"b`, false}, {"a\x00", false}, {"a\xff", false},
+		{"team", true},
+		{"a b", true},
+		{"val/auc", true},
+		{"a:b-c_d.e", true},
+		{"é", true},
+		{"e\u0301", true},
+		{strings.Repeat("k", MaxKey), true},
+		{"", false},
+		{strings.Repeat("k", MaxKey+1), false},
+		{"a|b", false},
+		{"a\tb", false},
+		{`a"b`, false},
+		{"a\x00", false},
+		{"a\xff", false},
 	} {
 		_, err := ParseKey("tag", tt.in)
 		want := CodeInvalid
@@ -71,9 +115,22 @@ func TestParseAlias(t *testing.T) {
 		in string
 		ok bool
 	}{
-		{"champion", true}, {"é", true}, {"a-b_c", true}, {"7", true}, {"v1a", true}, {strings.Repeat("a", MaxAlias), true},
-		{"", false}, {strings.Repeat("a", MaxAlias+1), false}, {"a b", false}, {"a.b", false}, {"latest", false}, {"LaTest", false},
-		{"v1", false}, {"V22", false}, {"a\n", false}, {"a@b", false},
+		{"champion", true},
+		{"é", true},
+		{"a-b_c", true},
+		{"7", true},
+		{"v1a", true},
+		{strings.Repeat("a", MaxAlias), true},
+		{"", false},
+		{strings.Repeat("a", MaxAlias+1), false},
+		{"a b", false},
+		{"a.b", false},
+		{"latest", false},
+		{"LaTest", false},
+		{"v1", false},
+		{"V22", false},
+		{"a\n", false},
+		{"a@b", false},
 	} {
 		_, err := ParseAlias(tt.in)
 		want := CodeInvalid
@@ -91,8 +148,14 @@ func TestParseDigest(t *testing.T) {
 		ok bool
 	}{
 		{good, true},
-		{"", false}, {"sha256:", false}, {good[:len(good)-1], false}, {good + "0", false}, {strings.ToUpper(good), false},
-		{strings.Replace(good, "sha256", "sha512", 1), false}, {good[:len(good)-1] + "g", false}, {good[:len(good)-1] + "\n", false},
+		{"", false},
+		{"sha256:", false},
+		{good[:len(good)-1], false},
+		{good + "0", false},
+		{strings.ToUpper(good), false},
+		{strings.Replace(good, "sha256", "sha512", 1), false},
+		{good[:len(good)-1] + "g", false},
+		{good[:len(good)-1] + "\n", false},
 	} {
 		_, err := ParseDigest(tt.in)
 		want := CodeInvalid
@@ -127,12 +190,19 @@ func TestUnmarshalText(t *testing.T) {
 		to   any
 		want ErrorCode
 	}{
-		{`"fraud"`, new(Name), ""}, {`"a/b"`, new(Name), CodeInvalid}, {`""`, new(Name), CodeInvalid},
-		{`"risk"`, new(ProjectName), ""}, {`"Risk"`, new(ProjectName), CodeInvalid},
-		{`"champion"`, new(Alias), ""}, {`"latest"`, new(Alias), CodeInvalid},
-		{`""`, new(Digest), ""}, {`"md5:1"`, new(Digest), CodeInvalid},
-		{`"s3://a/b"`, new(SafeURI), ""}, {`"a\u0000b"`, new(SafeURI), CodeInvalid},
-		{`{"champion":1}`, new(map[Alias]VersionNumber), ""}, {`{"latest":1}`, new(map[Alias]VersionNumber), CodeInvalid},
+		{`"fraud"`, new(Name), ""},
+		{`"a/b"`, new(Name), CodeInvalid},
+		{`""`, new(Name), CodeInvalid},
+		{`"risk"`, new(ProjectName), ""},
+		{`"Risk"`, new(ProjectName), CodeInvalid},
+		{`"champion"`, new(Alias), ""},
+		{`"latest"`, new(Alias), CodeInvalid},
+		{`""`, new(Digest), ""},
+		{`"md5:1"`, new(Digest), CodeInvalid},
+		{`"s3://a/b"`, new(SafeURI), ""},
+		{`"a\u0000b"`, new(SafeURI), CodeInvalid},
+		{`{"champion":1}`, new(map[Alias]VersionNumber), ""},
+		{`{"latest":1}`, new(map[Alias]VersionNumber), CodeInvalid},
 	} {
 		checkCode(t, tt.in, json.Unmarshal([]byte(tt.in), tt.to), tt.want)
 	}

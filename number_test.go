@@ -11,8 +11,20 @@ func TestParseVersionNumber(t *testing.T) {
 		in   string
 		want VersionNumber
 	}{
-		{"1", 1}, {"42", 42}, {"9223372036854775807", math.MaxInt64},
-		{"", 0}, {"0", 0}, {"-1", 0}, {"+1", 0}, {"01", 0}, {"1.0", 0}, {"1e3", 0}, {" 1", 0}, {"9223372036854775808", 0}, {"1_000", 0}, {"١", 0},
+		{"1", 1},
+		{"42", 42},
+		{"9223372036854775807", math.MaxInt64},
+		{"", 0},
+		{"0", 0},
+		{"-1", 0},
+		{"+1", 0},
+		{"01", 0},
+		{"1.0", 0},
+		{"1e3", 0},
+		{" 1", 0},
+		{"9223372036854775808", 0},
+		{"1_000", 0},
+		{"١", 0},
 	} {
 		got, err := ParseVersionNumber(tt.in)
 		checkEqual(t, tt.in, got, tt.want)
@@ -31,9 +43,15 @@ func TestFloatJSON(t *testing.T) {
 		want float64
 		out  string
 	}{
-		{"0.91", 0.91, "0.91"}, {"1e3", 1000, "1000"}, {"-5", -5, "-5"}, {`"0.5"`, 0.5, "0.5"},
-		{`"NaN"`, math.NaN(), `"NaN"`}, {`"nan"`, math.NaN(), `"NaN"`}, {`"Infinity"`, math.Inf(1), `"Infinity"`},
-		{`"-Infinity"`, math.Inf(-1), `"-Infinity"`}, {`"inf"`, math.Inf(1), `"Infinity"`},
+		{"0.91", 0.91, "0.91"},
+		{"1e3", 1000, "1000"},
+		{"-5", -5, "-5"},
+		{`"0.5"`, 0.5, "0.5"},
+		{`"NaN"`, math.NaN(), `"NaN"`},
+		{`"nan"`, math.NaN(), `"NaN"`},
+		{`"Infinity"`, math.Inf(1), `"Infinity"`},
+		{`"-Infinity"`, math.Inf(-1), `"-Infinity"`},
+		{`"inf"`, math.Inf(1), `"Infinity"`},
 	} {
 		var f Float
 		checkCode(t, tt.in, json.Unmarshal([]byte(tt.in), &f), "")

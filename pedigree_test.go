@@ -112,8 +112,12 @@ func TestError(t *testing.T) {
 func TestNearest(t *testing.T) {
 	candidates := []string{"owner", "metrics", "production", "champion"}
 	for _, tt := range []struct{ in, want string }{
-		{"ownr", "owner"}, {"metrcis", "metrics"}, {"prodution", "production"},
-		{"xyz", ""}, {"", ""}, {strings.Repeat("x", 50), ""},
+		{"ownr", "owner"},
+		{"metrcis", "metrics"},
+		{"prodution", "production"},
+		{"xyz", ""},
+		{"", ""},
+		{strings.Repeat("x", 50), ""},
 	} {
 		checkEqual(t, tt.in, Nearest(tt.in, candidates), tt.want)
 	}

@@ -34,10 +34,16 @@ func TestAttached(t *testing.T) {
 		{"nothing", nil, ""},
 		{"patch", []pedigree.Evidence{{Name: PatchName, Kind: "patch"}}, "attached: capture/changes.patch (3 B); --no-diff leaves it out"},
 		{"lock file", []pedigree.Evidence{{Name: "capture/uv.lock", Kind: "environment"}}, "attached: capture/uv.lock (3 B)"},
-		{"both", []pedigree.Evidence{{Name: PatchName, Kind: "patch"}, {Name: "capture/uv.lock", Kind: "environment"}},
-			"attached: capture/changes.patch (3 B), capture/uv.lock (3 B); --no-diff leaves out all but the lock file"},
-		{"patch and notebook", []pedigree.Evidence{{Name: PatchName, Kind: "patch"}, {Name: "capture/nb/a.ipynb", Kind: "notebook"}},
-			"attached: capture/changes.patch (3 B), capture/nb/a.ipynb (3 B); --no-diff leaves them out"},
+		{
+			"both",
+			[]pedigree.Evidence{{Name: PatchName, Kind: "patch"}, {Name: "capture/uv.lock", Kind: "environment"}},
+			"attached: capture/changes.patch (3 B), capture/uv.lock (3 B); --no-diff leaves out all but the lock file",
+		},
+		{
+			"patch and notebook",
+			[]pedigree.Evidence{{Name: PatchName, Kind: "patch"}, {Name: "capture/nb/a.ipynb", Kind: "notebook"}},
+			"attached: capture/changes.patch (3 B), capture/nb/a.ipynb (3 B); --no-diff leaves them out",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -138,8 +138,10 @@ func TestAskPython(t *testing.T) {
 		want       *pedigree.Environment
 		note       string
 	}{
-		{"answers", `echo '{"python": "3.12.4", "packages": ["b==2", "a==1", "a==1", "x @ https://ann:s3cret@files.test/x.whl"]}'`,
-			&pedigree.Environment{Manager: "pip", Python: "3.12.4", Packages: []string{"a==1", "b==2", "x @ https://files.test/x.whl"}}, ""},
+		{
+			"answers", `echo '{"python": "3.12.4", "packages": ["b==2", "a==1", "a==1", "x @ https://ann:s3cret@files.test/x.whl"]}'`,
+			&pedigree.Environment{Manager: "pip", Python: "3.12.4", Packages: []string{"a==1", "b==2", "x @ https://files.test/x.whl"}}, "",
+		},
 		{"fails", "exit 1", nil, "python failed"},
 		{"nonsense", "echo hello", nil, "packages"},
 	}

@@ -423,10 +423,16 @@ func TestGitDetached(t *testing.T) {
 		want pedigree.Code
 	}{
 		{"no CI", nil, pedigree.Code{Commit: head}},
-		{"same commit", []string{"GITLAB_CI=true", "CI_COMMIT_SHA=" + head, "CI_COMMIT_BRANCH=dev", "CI_PROJECT_URL=https://git.test/x"},
-			pedigree.Code{Commit: head, Branch: "dev", Repository: "https://git.test/x"}},
-		{"another repository's commit", []string{"GITLAB_CI=true", "CI_COMMIT_SHA=" + other, "CI_COMMIT_BRANCH=dev", "CI_PROJECT_URL=https://git.test/x"},
-			pedigree.Code{Commit: head}},
+		{
+			"same commit",
+			[]string{"GITLAB_CI=true", "CI_COMMIT_SHA=" + head, "CI_COMMIT_BRANCH=dev", "CI_PROJECT_URL=https://git.test/x"},
+			pedigree.Code{Commit: head, Branch: "dev", Repository: "https://git.test/x"},
+		},
+		{
+			"another repository's commit",
+			[]string{"GITLAB_CI=true", "CI_COMMIT_SHA=" + other, "CI_COMMIT_BRANCH=dev", "CI_PROJECT_URL=https://git.test/x"},
+			pedigree.Code{Commit: head},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

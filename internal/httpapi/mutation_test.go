@@ -29,8 +29,9 @@ var nasty = []any{
 
 // TestMutations takes every request of the document's examples, and each time puts one
 // nasty value in the place of one right one.
-func TestMutations(t *testing.T) {
-	r := newRegistry(t)
+func TestMutations(t *testing.T) { onBoth(t, checkMutations) }
+
+func checkMutations(t *testing.T, r *registry) {
 	reset := func() {
 		r.send(t, "POST", base+"/fraud/versions", `{"record":{"artifact":{"kind":"linked","uri":"s3://m"}},"create_model":true}`)
 	}
@@ -128,8 +129,9 @@ func mutate(v any, put func(any), try func()) {
 }
 
 // TestCursors sends cursors that were tampered with: they hold what a client likes.
-func TestCursors(t *testing.T) {
-	r := newRegistry(t)
+func TestCursors(t *testing.T) { onBoth(t, checkCursors) }
+
+func checkCursors(t *testing.T, r *registry) {
 	must(r.Register(t.Context(), "fraud", linked("s3://m/1")))(t)
 	for _, order := range []string{"", "version ASC", "metrics.auc DESC", "tags.a ASC", "created ASC", "owner DESC, version ASC"} {
 		text := must(json.Marshal([]string{"", "", order}))(t)

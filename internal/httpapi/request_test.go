@@ -56,8 +56,9 @@ func (r *registry) send(t testing.TB, method, path, body string, headers ...stri
 const base = "/api/v1/projects/default/models"
 
 // TestProblems holds the shape of every kind of error.
-func TestProblems(t *testing.T) {
-	r := newRegistry(t)
+func TestProblems(t *testing.T) { onBoth(t, checkProblems) }
+
+func checkProblems(t *testing.T, r *registry) {
 	must(r.Register(t.Context(), "fraud", linked("s3://m/1")))(t)
 	must(r.SetAlias(t.Context(), ref(t, "fraud/1"), "production", nil, ""))(t)
 	for _, tc := range []struct {
@@ -124,8 +125,9 @@ func TestProblems(t *testing.T) {
 
 // TestHostile sends what nobody in good faith sends; all of it is refused, and nothing
 // of it counts as a failure of the server.
-func TestHostile(t *testing.T) {
-	r := newRegistry(t)
+func TestHostile(t *testing.T) { onBoth(t, checkHostile) }
+
+func checkHostile(t *testing.T, r *registry) {
 	must(r.Register(t.Context(), "fraud", linked("s3://m/1")))(t)
 	deep := strings.Repeat(`{"record":`, 5000)
 	for _, tc := range []struct{ name, method, path, body string }{
@@ -247,9 +249,10 @@ func TestForeign(t *testing.T) {
 }
 
 // TestNames takes models through the API whose names need escapes.
-func TestNames(t *testing.T) {
+func TestNames(t *testing.T) { onBoth(t, checkNames) }
+
+func checkNames(t *testing.T, r *registry) {
 	ctx := t.Context()
-	r := newRegistry(t)
 	for _, name := range []pedigree.Name{
 		"a b", "a@b", "a%2Fb", "100%", "größe", "模型", "a+b", "a&b=c", "a?b#c", `"quoted"`, `back\slash`, "a;b", "7", "...", ".hidden", "<b>", "~", "versions", "latest", " ", "é",
 	} {
@@ -284,9 +287,10 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestConditional(t *testing.T) {
+func TestConditional(t *testing.T) { onBoth(t, checkConditional) }
+
+func checkConditional(t *testing.T, r *registry) {
 	ctx := t.Context()
-	r := newRegistry(t)
 	must(r.Register(ctx, "fraud", linked("s3://m/1")))(t)
 	for _, path := range []string{base + "/fraud", base + "/fraud/versions/1"} {
 		first := r.send(t, "GET", path, "")
@@ -333,9 +337,10 @@ func TestConditional(t *testing.T) {
 	}
 }
 
-func TestIdempotency(t *testing.T) {
+func TestIdempotency(t *testing.T) { onBoth(t, checkIdempotency) }
+
+func checkIdempotency(t *testing.T, r *registry) {
 	ctx := t.Context()
-	r := newRegistry(t)
 	body := `{"record":{"artifact":{"kind":"linked","uri":"s3://m/1"}},"create_model":true}`
 	first := r.send(t, "POST", base+"/fraud/versions", body, "Idempotency-Key", "key-1")
 	again := r.send(t, "POST", base+"/fraud/versions", body, "Idempotency-Key", "key-1")
@@ -383,9 +388,10 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
-func TestPages(t *testing.T) {
+func TestPages(t *testing.T) { onBoth(t, checkPages) }
+
+func checkPages(t *testing.T, r *registry) {
 	ctx := t.Context()
-	r := newRegistry(t)
 	for i := range 7 {
 		must(r.Register(ctx, pedigree.Name(fmt.Sprintf("m%d", i)), linked("s3://m/1")))(t)
 		must(r.Register(ctx, "fraud", linked("s3://m/1")))(t)
@@ -443,9 +449,10 @@ func TestPages(t *testing.T) {
 }
 
 // TestAsOf asks about the past, by number and by time, and finds the header true.
-func TestAsOf(t *testing.T) {
+func TestAsOf(t *testing.T) { onBoth(t, checkAsOf) }
+
+func checkAsOf(t *testing.T, r *registry) {
 	ctx := t.Context()
-	r := newRegistry(t)
 	v := must(r.Register(ctx, "fraud", linked("s3://m/1")))(t)
 	move := must(r.SetAlias(ctx, ref(t, "fraud/1"), "production", nil, ""))(t)
 	must(r.Register(ctx, "fraud", linked("s3://m/2")))(t)

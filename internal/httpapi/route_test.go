@@ -17,9 +17,10 @@ import (
 
 // TestEveryRoute goes through the life of some models with the real client, and at the
 // end finds no route that it did not use.
-func TestEveryRoute(t *testing.T) {
+func TestEveryRoute(t *testing.T) { onBoth(t, checkEveryRoute) }
+
+func checkEveryRoute(t *testing.T, r *registry) {
 	ctx := t.Context()
-	r := newRegistry(t)
 
 	// Projects.
 	p := must(r.CreateProject(ctx, "risk", "Models of the risk team"))(t)

@@ -19,6 +19,7 @@ import (
 	"github.com/pedigree-ml/pedigree/internal/httpapi"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
 	"github.com/pedigree-ml/pedigree/internal/ledger"
+	"github.com/pedigree-ml/pedigree/internal/pgtest"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
 )
@@ -58,14 +59,25 @@ func (b *logBuffer) all() []string {
 	return append([]string(nil), b.lines...)
 }
 
+// onBoth runs f on a registry with each of the databases.
+func onBoth(t *testing.T, f func(t *testing.T, r *registry)) {
+	t.Run("sqlite", func(t *testing.T) { f(t, newRegistry(t)) })
+	t.Run("postgres", func(t *testing.T) { f(t, newRegistryOn(t, pgtest.Database(t))) })
+}
+
 // newRegistry starts a registry on an empty SQLite database, for the time of the test.
 func newRegistry(t testing.TB) *registry {
+	t.Helper()
+	return newRegistryOn(t, filepath.Join(t.TempDir(), "pedigree.db"))
+}
+
+func newRegistryOn(t testing.TB, database string) *registry {
 	t.Helper()
 	dir := t.TempDir()
 	r := &registry{routes: map[string]bool{}, log: &logBuffer{}, blobs: filepath.Join(dir, "blobs")}
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
 	store, err := sqlstore.Open(context.Background(), sqlstore.Config{
-		Database: filepath.Join(dir, "pedigree.db"), Now: time.Now, Rand: rand.Reader, Log: log,
+		Database: database, Now: time.Now, Rand: rand.Reader, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

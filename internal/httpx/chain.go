@@ -31,6 +31,9 @@ type Config struct {
 	// Origins are foreign origins ("https://ci.example.org") whose pages may send
 	// changes from a browser.
 	Origins []string
+	// Refuse answers what the chain itself refuses, and a panic, where a path has errors
+	// of its own shape; nil, and false from it, stands for [WriteError].
+	Refuse func(w http.ResponseWriter, r *http.Request, err error) bool
 	// Observe is told of every request when it is over; nil is told nothing. route is
 	// the pattern that it matched, "" for none.
 	Observe func(route, method string, status int, d time.Duration)
@@ -114,7 +117,7 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p != nil && p != http.ErrAbortHandler {
 			x.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			if !x.began {
-				WriteError(x, r, x.Err)
+				c.refuse(x, r, x.Err)
 				p = nil
 			}
 		}
@@ -124,10 +127,16 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if err := c.guard(r); err != nil {
-		WriteError(x, r, err)
+		c.refuse(x, r, err)
 		return
 	}
 	c.next.ServeHTTP(x, r)
+}
+
+func (c *chain) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if c.cfg.Refuse == nil || !c.cfg.Refuse(w, r, err) {
+		WriteError(w, r, err)
+	}
 }
 
 // guard refuses requests before anybody looks at what they ask for.

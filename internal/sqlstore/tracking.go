@@ -232,9 +232,11 @@ func (c *compiler) clause(n *trackedNoun, cl Clause) (string, error) {
 		if n.metrics == "" {
 			break
 		}
-		cond := "x.nan = 0 AND " + c.compare("x.value", cl.Cmp, cl.Values, number)
+		cond := c.compare("x.value", cl.Cmp, cl.Values, number)
 		if cl.Cmp == pedigree.CmpNotEqual { // NaN is unlike every number
-			cond = "(x.nan = 1 OR " + c.compare("x.value", cl.Cmp, cl.Values, number) + ")"
+			cond = "(x.nan = 1 OR " + cond + ")"
+		} else {
+			cond = "x.nan = 0 AND " + cond
 		}
 		return "EXISTS (SELECT 1 FROM " + n.metrics + " x WHERE x." + n.metricOwner + " = " + n.owner + " AND x.key = " + c.arg(cl.Key) + " AND " + cond + ")", nil
 	}
