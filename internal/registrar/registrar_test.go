@@ -159,3 +159,29 @@ func TestEntriesOfModel(t *testing.T) {
 		}
 	})
 }
+
+// TestChangedAsOf: the state of a model as of the last event is its state now.
+func TestChangedAsOf(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		r := mustOpen(t, database)
+		ctx := context.Background()
+		out, err := r.Register(ctx, me, "default", "fraud", pedigree.Registration{CreateModel: true, Aliases: []pedigree.Alias{"a"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, err := r.store.Head(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := head - 1
+		for _, at := range []pedigree.At{{}, {Seq: &last}} {
+			m, err := r.Model(ctx, me, "default", "fraud", at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := out.Seq - 1; m.Changed != want {
+				t.Errorf("as of %q: changed is %d, want %d: an alias does not change the model", at, m.Changed, want)
+			}
+		}
+	})
+}

@@ -106,6 +106,15 @@ func (r *Registrar) LogBatch(ctx context.Context, _ pedigree.Principal, project 
 	return r.store.LogBatch(ctx, id, run, b)
 }
 
+// LogParam adds one parameter, as [Registrar.LogBatch] does.
+func (r *Registrar) LogParam(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run string, p KeyValue) error {
+	id, err := r.tracking(ctx, project)
+	if err != nil {
+		return err
+	}
+	return r.store.LogParam(ctx, id, run, p)
+}
+
 // UntagRun removes a tag. It returns [pedigree.CodeNotFound], also for a tag that is
 // not set, and [pedigree.CodeInvalid] for a deleted run.
 func (r *Registrar) UntagRun(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run, key string) error {

@@ -150,8 +150,12 @@ func (s *Store) UntagLoggedModel(ctx context.Context, project, id, key string) e
 func (s *Store) AddLoggedModelParams(ctx context.Context, project, id string, params []KeyValue) error {
 	return s.changeLoggedModel(ctx, project, id, func(ctx context.Context, tx *Tx) error {
 		var out statements
-		if err := tx.addParams(ctx, id, params, &out); err != nil {
+		changed, err := tx.addParams(ctx, id, params, &out)
+		if err != nil {
 			return err
+		}
+		if len(changed) > 0 {
+			return paramsChanged(id, changed)
 		}
 		return out.flush(ctx, tx.c)
 	})

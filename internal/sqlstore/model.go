@@ -66,7 +66,8 @@ func (tx *Tx) changed(ctx context.Context, subject string, created int64) (int64
 		return max(seq, created), err
 	}
 	seq := sql.NullInt64{}
-	err := tx.row(ctx, "SELECT max(seq) FROM log_events WHERE subject = $1 AND seq <= $2", []any{subject, tx.last}, &seq)
+	err := tx.row(ctx, "SELECT max(seq) FROM log_events WHERE subject = $1 AND seq <= $2 AND type NOT IN ($3, $4)",
+		[]any{subject, tx.last, string(pedigree.AliasMoved), string(pedigree.AliasRemoved)}, &seq) // as [pedigree.Event.Touches] has it
 	return max(seq.Int64, created), tx.s.d.translate(err, "read a subject")
 }
 

@@ -228,8 +228,12 @@ func (s *Store) AppendRunTag(ctx context.Context, project, id, key string, chang
 func (s *Store) LogBatch(ctx context.Context, project, id string, b RunBatch) error {
 	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
 		var out statements
-		if err := tx.addParams(ctx, id, b.Params, &out); err != nil {
+		changed, err := tx.addParams(ctx, id, b.Params, &out)
+		if err != nil {
 			return err
+		}
+		if len(changed) > 0 {
+			return paramsChanged(id, changed)
 		}
 		addMetrics(r, b.Metrics, &out)
 		insertTags(&out, id, b.Tags)
@@ -242,10 +246,41 @@ func (s *Store) LogBatch(ctx context.Context, project, id string, b RunBatch) er
 	})
 }
 
-// addParams adds the parameters that are not there yet.
-func (tx *Tx) addParams(ctx context.Context, run string, params []KeyValue, out *statements) error {
+// LogParam adds one parameter, as [Store.LogBatch] does.
+func (s *Store) LogParam(ctx context.Context, project, id string, p KeyValue) error {
+	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, _ Run) error {
+		var out statements
+		changed, err := tx.addParams(ctx, id, []KeyValue{p}, &out)
+		if err != nil {
+			return err
+		}
+		if len(changed) > 0 {
+			return pedigree.Errorf(pedigree.CodeInvalid, "Changing param values is not allowed. Param with key='%s' was already logged with value='%s' for run ID='%s'. Attempted logging new value '%s'.",
+				p.Key, changed[0].old, id, p.Value)
+		}
+		return out.flush(ctx, tx.c)
+	})
+}
+
+// changedParam is a parameter that is there with another value.
+type changedParam struct {
+	KeyValue
+	old string
+}
+
+func paramsChanged(run string, changed []changedParam) error {
+	var texts []string
+	for _, c := range changed {
+		texts = append(texts, fmt.Sprintf("{'key': %s, 'old_value': %s, 'new_value': %s}", pyQuote(c.Key), pyQuote(c.old), pyQuote(c.Value)))
+	}
+	return pedigree.Errorf(pedigree.CodeInvalid, "Changing param values is not allowed. Params were already logged='[%s]' for run ID='%s'.", strings.Join(texts, ", "), run)
+}
+
+// addParams adds the parameters that are not there yet, and returns those that are there
+// with another value.
+func (tx *Tx) addParams(ctx context.Context, run string, params []KeyValue, out *statements) ([]changedParam, error) {
 	if len(params) == 0 {
-		return nil
+		return nil, nil
 	}
 	have := map[string]string{}
 	keys := make([]string, len(params))
@@ -262,9 +297,9 @@ func (tx *Tx) addParams(ctx context.Context, run string, params []KeyValue, out 
 		})
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var changed []string
+	var changed []changedParam
 	for _, p := range params {
 		old, ok := have[p.Key]
 		switch {
@@ -272,17 +307,10 @@ func (tx *Tx) addParams(ctx context.Context, run string, params []KeyValue, out 
 			have[p.Key] = p.Value
 			out.insert(ownParams, run, p.Key, p.Value)
 		case old != p.Value:
-			changed = append(changed, fmt.Sprintf("{'key': %s, 'old_value': %s, 'new_value': %s}", pyQuote(p.Key), pyQuote(old), pyQuote(p.Value)))
+			changed = append(changed, changedParam{p, old})
 		}
 	}
-	if len(changed) > 0 && len(params) == 1 {
-		p := params[0]
-		return pedigree.Errorf(pedigree.CodeInvalid, "Changing param values is not allowed. Param with key='%s' was already logged with value='%s' for run ID='%s'. Attempted logging new value '%s'.", p.Key, have[p.Key], run, p.Value)
-	}
-	if len(changed) > 0 {
-		return pedigree.Errorf(pedigree.CodeInvalid, "Changing param values is not allowed. Params were already logged='[%s]' for run ID='%s'.", strings.Join(changed, ", "), run)
-	}
-	return nil
+	return changed, nil
 }
 
 // pyQuote quotes a text as the clients that read the message do.
