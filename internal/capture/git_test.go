@@ -148,15 +148,6 @@ func wantNote(t *testing.T, r Result, part string) {
 	}
 }
 
-func wantNoNote(t *testing.T, r Result, part string) {
-	t.Helper()
-	for _, n := range r.Notes {
-		if strings.Contains(n, part) {
-			t.Errorf("unexpected note: %s", n)
-		}
-	}
-}
-
 func TestGitClean(t *testing.T) {
 	r := newRepo(t)
 	r.git("remote", "add", "other", "https://git.test/other.git")

@@ -31,12 +31,12 @@ type Config struct {
 	// Origins are foreign origins ("https://ci.example.org") whose pages may send
 	// changes from a browser.
 	Origins []string
-	// Refuse answers what the chain itself refuses, and a panic, where a path has errors
-	// of its own shape; nil, and false from it, stands for [WriteError].
-	Refuse func(w http.ResponseWriter, r *http.Request, err error) bool
 	// Observe is told of every request when it is over; nil is told nothing. route is
 	// the pattern that it matched, "" for none.
 	Observe func(route, method string, status int, d time.Duration)
+	// WriteError answers a request that the chain itself refuses, or whose handler
+	// panicked; nil stands for [WriteError]. A dialect has errors of its own shape.
+	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 }
 
 // LoopbackHosts are the names of a server that only this machine can reach, and the
@@ -78,6 +78,9 @@ func InfoOf(ctx context.Context) *Info {
 // net/http takes as the order to cut the connection.
 func Chain(next http.Handler, cfg Config) (http.Handler, error) {
 	c := &chain{next: next, cfg: cfg, origins: http.NewCrossOriginProtection()}
+	if c.cfg.WriteError == nil {
+		c.cfg.WriteError = WriteError
+	}
 	for _, o := range cfg.Origins {
 		if err := c.origins.AddTrustedOrigin(o); err != nil {
 			return nil, pedigree.Errorf(pedigree.CodeInvalid, "%q is not an origin: want https://name", o)
@@ -117,7 +120,7 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p != nil && p != http.ErrAbortHandler {
 			x.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			if !x.began {
-				c.refuse(x, r, x.Err)
+				c.cfg.WriteError(x, r, x.Err)
 				p = nil
 			}
 		}
@@ -127,16 +130,10 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if err := c.guard(r); err != nil {
-		c.refuse(x, r, err)
+		c.cfg.WriteError(x, r, err)
 		return
 	}
 	c.next.ServeHTTP(x, r)
-}
-
-func (c *chain) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if c.cfg.Refuse == nil || !c.cfg.Refuse(w, r, err) {
-		WriteError(w, r, err)
-	}
 }
 
 // guard refuses requests before anybody looks at what they ask for.
