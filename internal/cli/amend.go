@@ -53,7 +53,7 @@ func (a *app) amend(ctx context.Context, f *amendFlags, name string) error {
 	if err := a.enter(ref.Project); err != nil { // parents without a project are looked up there
 		return err
 	}
-	g, err := f.read(pedigree.Record{}, nil, "")
+	g, err := f.read(ctx, pedigree.Record{}, nil, "")
 	if err != nil {
 		return err
 	}

@@ -10,19 +10,20 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/client"
 	"github.com/pedigree-ml/pedigree/internal/capture"
+	"github.com/pedigree-ml/pedigree/internal/link"
 )
 
 // pushFlags are the flags of push beside those of the record.
 type pushFlags struct {
 	recordFlags
 	link, linkDigest string
+	linkHash         bool
 	linkSize         int64
 	tags, aliases    []string
 	description      string
@@ -67,6 +68,7 @@ which flag fills each gap. pedigree amend fills them later.`,
 	flags.StringVar(&f.link, "link", "", "`URI` of an artifact that stays where it is, instead of PATH")
 	flags.StringVar(&f.linkDigest, "digest", "", "`DIGEST` of the linked artifact, sha256:…")
 	flags.Int64Var(&f.linkSize, "size", -1, "size of the linked artifact in `BYTES`")
+	flags.BoolVar(&f.linkHash, "hash-link", false, "read the bytes of the linked artifact and record their digest")
 	flags.StringVar(&f.script, "script", "", "training script or notebook `FILE`")
 	flags.BoolVar(&f.noCapture, "no-capture", false, "capture nothing")
 	flags.BoolVar(&f.noDiff, "no-diff", false, "attach no uncommitted changes")
@@ -125,11 +127,11 @@ func (a *app) push(ctx context.Context, f *pushFlags, args []string) error {
 	for i, at := range captured.Attachments {
 		attachments[i] = client.Attachment{Evidence: at.Evidence, Content: at.Content}
 	}
-	g, err := f.read(captured.Record, attachments, a.env("PEDIGREE_OWNER"))
+	g, err := f.read(ctx, captured.Record, attachments, a.env("PEDIGREE_OWNER"))
 	if err != nil {
 		return err
 	}
-	if err := f.complete(ctx, &g, &p.Registration); err != nil {
+	if err := f.complete(ctx, a, &g, &p.Registration); err != nil {
 		return err
 	}
 	p.Attachments = g.attachments
@@ -187,7 +189,7 @@ func findingsOf(captured capture.Result, attachments []client.Attachment) []capt
 }
 
 // complete makes the registration of what was given.
-func (f *pushFlags) complete(ctx context.Context, g *given, reg *pedigree.Registration) error {
+func (f *pushFlags) complete(ctx context.Context, a *app, g *given, reg *pedigree.Registration) error {
 	tags, err := parsePairs("tag", f.tags)
 	if err != nil {
 		return err
@@ -202,7 +204,7 @@ func (f *pushFlags) complete(ctx context.Context, g *given, reg *pedigree.Regist
 		g.description = f.description
 	}
 	if f.link != "" {
-		if g.record.Artifact, err = f.linked(ctx); err != nil {
+		if g.record.Artifact, err = f.linked(ctx, a); err != nil {
 			return err
 		}
 	} else if f.linkDigest != "" || f.linkSize >= 0 {
@@ -223,62 +225,46 @@ func (f *pushFlags) complete(ctx context.Context, g *given, reg *pedigree.Regist
 	return check.Normalize()
 }
 
-// linked is the artifact that --link names, with digest and size where they can be
-// read with this machine's means.
-func (f *pushFlags) linked(ctx context.Context) (pedigree.Artifact, error) {
-	a := pedigree.Artifact{Kind: pedigree.ArtifactLinked}
+// linked is the artifact that --link names, with digest and size where they can be had.
+// What --digest or --size states of a remote link is taken as it is, unread; a local one
+// must be what they say.
+func (f *pushFlags) linked(ctx context.Context, a *app) (pedigree.Artifact, error) {
+	art := pedigree.Artifact{Kind: pedigree.ArtifactLinked}
 	var err error
-	if a.URI, err = pedigree.ParseSafeURI(f.link); err != nil {
-		return a, err
-	}
 	if f.linkDigest != "" {
-		if a.Digest, err = pedigree.ParseDigest(f.linkDigest); err != nil {
-			return a, err
+		if art.Digest, err = pedigree.ParseDigest(f.linkDigest); err != nil {
+			return art, err
 		}
 	}
 	if f.linkSize >= 0 {
-		a.Size = &f.linkSize
+		art.Size = &f.linkSize
 	}
 	u, err := url.Parse(f.link)
 	if err != nil || u.Scheme == "" {
-		return a, pedigree.Errorf(pedigree.CodeInvalid, "--link %q is not a URI", cut(f.link, 80)).WithFix("write s3://…, https://…, file:///… or the like")
+		return art, pedigree.Errorf(pedigree.CodeInvalid, "--link %q is not a URI", cut(f.link, 80)).WithFix("write s3://…, https://…, file:///… or the like")
 	}
-	switch u.Scheme {
-	case "file":
-		_, digest, size, err := localDigest(u.Path)
-		if err != nil {
-			return a, err
-		}
-		if a.Digest != "" && a.Digest != digest {
-			return a, pedigree.Errorf(pedigree.CodeInvalid, "--link %s has the digest %s, not %s", u.Path, digest, a.Digest)
-		}
-		a.Digest, a.Size = digest, &size
-	case "http", "https":
-		if a.Size == nil {
-			a.Size = remoteSize(ctx, f.link)
-		}
+	if u.Scheme != "file" && (art.Digest != "" || art.Size != nil) {
+		art.URI, err = pedigree.ParseSafeURI(f.link)
+		return art, err
 	}
-	return a, nil
-}
-
-// remoteSize asks a web server for the size of what it has there; nil where it does not
-// say. The record is none the worse: a size is only recorded where it can be read.
-func remoteSize(ctx context.Context, uri string) *int64 {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, uri, nil)
-	if err != nil {
-		return nil
+	info, err := link.Read(ctx, f.link, link.Options{Env: a.env, Digest: f.linkHash})
+	switch pedigree.CodeOf(err) {
+	case "":
+	case pedigree.CodeForbidden, pedigree.CodeUnavailable: // recorded all the same: the reader of the record may have what is lacking here
+		a.hint("note: %v; the link is recorded without digest and size", err)
+		art.URI, err = pedigree.ParseSafeURI(f.link)
+		return art, err
+	default:
+		return art, err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil
+	if art.Digest != "" && art.Digest != info.Digest {
+		return art, pedigree.Errorf(pedigree.CodeInvalid, "--link %s has the digest %s, not %s", info.URI, info.Digest, art.Digest)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 {
-		return nil
+	if info.Note != "" {
+		a.hint("note: %s", info.Note)
 	}
-	return &resp.ContentLength
+	art.URI, art.Digest, art.Size = info.URI, info.Digest, info.Size
+	return art, nil
 }
 
 // rehearsal lets the questions of a push through and keeps its changes back, so that a

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/client"
 	"github.com/pedigree-ml/pedigree/internal/capture"
+	"github.com/pedigree-ml/pedigree/internal/link"
 )
 
 // recordFlags are the flags that give a record, for push and amend.
@@ -63,7 +65,7 @@ type given struct {
 
 // read reads flags and files over what was captured. owner stands in where nothing
 // names one.
-func (f *recordFlags) read(captured pedigree.Record, attachments []client.Attachment, owner string) (given, error) {
+func (f *recordFlags) read(ctx context.Context, captured pedigree.Record, attachments []client.Attachment, owner string) (given, error) {
 	out := given{record: captured, attachments: attachments}
 	if f.recordFile != "" {
 		var file struct {
@@ -77,7 +79,7 @@ func (f *recordFlags) read(captured pedigree.Record, attachments []client.Attach
 		overlay(&out.record, file.Record)
 		out.tags, out.description = file.Tags, file.Description
 	}
-	flags, err := f.flagRecord()
+	flags, err := f.flagRecord(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -103,7 +105,7 @@ func (f *recordFlags) read(captured pedigree.Record, attachments []client.Attach
 }
 
 // flagRecord is the record that the flags alone give, without evidence.
-func (f *recordFlags) flagRecord() (pedigree.Record, error) {
+func (f *recordFlags) flagRecord(ctx context.Context) (pedigree.Record, error) {
 	r := pedigree.Record{Owner: f.owner, Target: f.target, RollbackNote: f.rollbackNote}
 	var err error
 	if r.Metrics, err = parseAll(f.metrics, parseMetric); err != nil {
@@ -114,7 +116,7 @@ func (f *recordFlags) flagRecord() (pedigree.Record, error) {
 			return r, err
 		}
 	}
-	data, err := parseAll(f.data, parseData)
+	data, err := parseAll(f.data, func(s string) (pedigree.DataReference, error) { return parseData(ctx, s) })
 	if err != nil {
 		return r, err
 	}
@@ -264,7 +266,7 @@ var queryStart = regexp.MustCompile(`(?is)^\s*(select|with|from)\s`)
 // parseData reads ROLE=WHAT and tells from WHAT which kind of reference it is: a query,
 // a feature view, an id in a lineage system, a file or folder here (whose digest and
 // size are taken), or else a pointer to a snapshot.
-func parseData(s string) (pedigree.DataReference, error) {
+func parseData(ctx context.Context, s string) (pedigree.DataReference, error) {
 	const form = "ROLE=URI[@sha256:…], as in train=s3://lake/fraud/2026-10"
 	role, what, found := strings.Cut(s, "=")
 	if !found || role == "" || what == "" {
@@ -287,7 +289,7 @@ func parseData(s string) (pedigree.DataReference, error) {
 	}
 	d.Digest = digest
 	if _, err := os.Stat(what); err == nil {
-		return localData(d, what)
+		return localData(ctx, d, what)
 	}
 	lower := strings.ToLower(what)
 	switch {
@@ -310,71 +312,22 @@ func cutDigest(s string) (string, pedigree.Digest, error) {
 	return s[:i], d, err
 }
 
-// localData completes a reference to a file or folder of this machine. A digest that
-// was given must be that of the bytes.
-func localData(d pedigree.DataReference, name string) (pedigree.DataReference, error) {
-	uri, digest, size, err := localDigest(name)
+// localData completes a reference to a file or folder of this machine: a pointer, pinned
+// by the digest, since the bytes stay where they are. A digest that was given must be that
+// of the bytes.
+func localData(ctx context.Context, d pedigree.DataReference, name string) (pedigree.DataReference, error) {
+	info, err := link.Read(ctx, name, link.Options{})
 	if err != nil {
 		return d, err
 	}
-	if d.Digest != "" && d.Digest != digest {
-		return d, pedigree.Errorf(pedigree.CodeInvalid, "data %s: %s has the digest %s, not %s", d.Role, name, digest, d.Digest)
+	if info.Digest == "" {
+		return d, pedigree.Errorf(pedigree.CodeInvalid, "data %s: %s", d.Role, info.Note)
 	}
-	d.Kind, d.URI, d.Digest, d.Size = pedigree.DataCopy, uri, digest, &size
+	if d.Digest != "" && d.Digest != info.Digest {
+		return d, pedigree.Errorf(pedigree.CodeInvalid, "data %s: %s has the digest %s, not %s", d.Role, name, info.Digest, d.Digest)
+	}
+	d.URI, d.Digest, d.Size = info.URI, info.Digest, info.Size
 	return d, nil
-}
-
-// localDigest returns the URI, digest and size of a file, or of a folder by the
-// manifest of the files in it.
-func localDigest(name string) (pedigree.SafeURI, pedigree.Digest, int64, error) {
-	abs, err := filepath.Abs(name)
-	if err != nil {
-		return "", "", 0, fmt.Errorf("%s: %w", name, err)
-	}
-	u := url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}
-	uri, err := pedigree.ParseSafeURI(u.String())
-	if err != nil {
-		return "", "", 0, err
-	}
-	info, err := os.Stat(name)
-	if err != nil {
-		return "", "", 0, fileError(err)
-	}
-	if !info.IsDir() {
-		f, err := fileDigest(name, filepath.Base(name))
-		return uri, f.Digest, f.Size, err
-	}
-	var files []pedigree.File
-	err = filepath.WalkDir(name, func(p string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		rel, err := filepath.Rel(name, p)
-		if err != nil {
-			return err
-		}
-		f, err := fileDigest(p, filepath.ToSlash(rel))
-		files = append(files, f)
-		return err
-	})
-	if err != nil {
-		return "", "", 0, fileError(err)
-	}
-	a, err := pedigree.StoredArtifact(files)
-	if err != nil {
-		return "", "", 0, fmt.Errorf("data in %s: %w", name, err)
-	}
-	return uri, a.Digest, *a.Size, nil
-}
-
-func fileDigest(name, as string) (pedigree.File, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return pedigree.File{}, fileError(err)
-	}
-	defer f.Close()
-	digest, size, err := pedigree.DigestReader(f)
-	return pedigree.File{Path: as, Size: size, Digest: digest}, err
 }
 
 // fileError is the error of a file that the user named.

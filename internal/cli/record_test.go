@@ -78,7 +78,7 @@ func TestParseData(t *testing.T) {
 		t.Fatal(err)
 	}
 	fileDigest := pedigree.DigestBytes([]byte("a,b\n1,2\n"))
-	runParse(t, parseData, []parseTest[pedigree.DataReference]{
+	runParse(t, func(s string) (pedigree.DataReference, error) { return parseData(t.Context(), s) }, []parseTest[pedigree.DataReference]{
 		{in: "train=s3://lake/f/2026", want: pedigree.DataReference{Role: "train", Kind: pedigree.DataSnapshot, URI: "s3://lake/f/2026"}},
 		{in: "train=s3://lake/f@" + aDigest, want: pedigree.DataReference{Role: "train", Kind: pedigree.DataSnapshot, URI: "s3://lake/f", Digest: aDigest}},
 		{in: "train=https://ann:secret@lake.example.org/f", want: pedigree.DataReference{Role: "train", Kind: pedigree.DataSnapshot, URI: "https://lake.example.org/f"}},
@@ -88,8 +88,8 @@ func TestParseData(t *testing.T) {
 		{in: "features=features:customer_v3", want: pedigree.DataReference{Role: "features", Kind: pedigree.DataFeatures, URI: "features:customer_v3"}},
 		{in: "train=openlineage://ns/name", want: pedigree.DataReference{Role: "train", Kind: pedigree.DataLineage, URI: "openlineage://ns/name"}},
 		{in: "train=lineage:job-17", want: pedigree.DataReference{Role: "train", Kind: pedigree.DataLineage, URI: "lineage:job-17"}},
-		{in: "train=train.csv", want: pedigree.DataReference{Role: "train", Kind: pedigree.DataCopy, URI: pedigree.SafeURI("file://" + filepath.ToSlash(here) + "/train.csv"), Digest: fileDigest, Size: &fileSize}},
-		{in: "train=parts", want: pedigree.DataReference{Role: "train", Kind: pedigree.DataCopy, URI: pedigree.SafeURI("file://" + filepath.ToSlash(here) + "/parts"), Digest: folder.Digest, Size: &folderSize}},
+		{in: "train=train.csv", want: pedigree.DataReference{Role: "train", Kind: pedigree.DataSnapshot, URI: pedigree.SafeURI("file://" + filepath.ToSlash(here) + "/train.csv"), Digest: fileDigest, Size: &fileSize}},
+		{in: "train=parts", want: pedigree.DataReference{Role: "train", Kind: pedigree.DataSnapshot, URI: pedigree.SafeURI("file://" + filepath.ToSlash(here) + "/parts"), Digest: folder.Digest, Size: &folderSize}},
 		{in: "train=train.csv@" + aDigest, bad: "has the digest"},
 		{in: "train", bad: "no role and reference"},
 		{in: "=s3://x", bad: "no role and reference"},
@@ -214,7 +214,7 @@ description: |
 func TestExampleRecords(t *testing.T) {
 	for _, name := range []string{"v1", "v2"} {
 		f := recordFlags{recordFile: filepath.Join("..", "..", "examples", "breastcancer", name+".record.yaml")}
-		g, err := f.read(pedigree.Record{}, nil, "ann")
+		g, err := f.read(t.Context(), pedigree.Record{}, nil, "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +246,7 @@ metrics: [{name: auc, value: 0.1, dataset: test}]
 		recordFile: "record.yaml", target: "prod/flag", params: []string{"b=flag"},
 		metrics: []string{"auc=0.9@test", "auc=0.8@train"}, code: "4f9d2c1",
 	}
-	g, err := f.read(captured, []client.Attachment{patch}, "from-env")
+	g, err := f.read(t.Context(), captured, []client.Attachment{patch}, "from-env")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ metrics: [{name: auc, value: 0.1, dataset: test}]
 	}
 
 	f.code = "https://git.example.org/other@5555555"
-	if g, err = f.read(captured, []client.Attachment{patch}, ""); err != nil {
+	if g, err = f.read(t.Context(), captured, []client.Attachment{patch}, ""); err != nil {
 		t.Fatal(err)
 	}
 	if g.record.Code.Dirty || g.record.Code.Branch != "" || len(g.attachments) != 0 {

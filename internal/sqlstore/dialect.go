@@ -81,7 +81,7 @@ func (d *dialect) translate(err error, doing string) error {
 		case sqlite3.SQLITE_FULL:
 			return pedigree.Errorf(pedigree.CodeUnavailable, "the disk of the database is full; nothing was written: %w", err).WithFix("free some space, then try again")
 		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
-			return pedigree.Errorf(pedigree.CodeUnavailable, "the database file can't be used: %w", err).WithFix("check the data directory, its disk and its permissions")
+			return pedigree.Errorf(pedigree.CodeUnavailable, "the database file can't be used: %w", err).WithFix("check the data directory: is its disk full, may you write there?")
 		}
 		return pedigree.Errorf(pedigree.CodeInternal, "%s: %w", doing, err)
 	}
