@@ -309,7 +309,7 @@ func words(parts []string) string {
 func pairs(m map[string]string) string {
 	var out []string
 	for _, k := range sortedKeys(m) {
-		out = append(out, k+"="+m[k])
+		out = append(out, k+"="+cut(m[k], 80))
 	}
 	return strings.Join(out, ", ")
 }

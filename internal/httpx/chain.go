@@ -169,7 +169,10 @@ func (c *chain) end(x *exchange, r *http.Request, d time.Duration) {
 		c.cfg.Observe(r.Pattern, r.Method, x.status, d)
 	}
 	level := slog.LevelInfo
-	if x.status >= 500 {
+	switch {
+	case x.status == http.StatusServiceUnavailable: // an outage, which the caller was told of
+		level = slog.LevelWarn
+	case x.status >= 500:
 		level = slog.LevelError
 	}
 	if !c.cfg.Log.Enabled(r.Context(), level) {
