@@ -232,13 +232,13 @@ func (b *bench) rounds(ctx context.Context, p *process, loads []*load, between f
 // loadColumns are the columns that the tables of loads begin with; see [result.cells].
 var loadColumns = []string{"database", "versions", "what", "clients", "answers/s", "p50", "p99", "server CPU an answer", "server RSS"}
 
-func (r *result) cells(g *registry, versions int) []string {
+func (r *result) cells(g *registry) []string {
 	cpu := "no answer in time"
 	if r.answers > 0 {
 		cpu = figure(float64(r.cpu.Microseconds())/float64(r.answers)) + " µs"
 	}
 	return []string{
-		g.database, strconv.Itoa(versions), r.name, strconv.Itoa(r.clients), spread(r.rates, figure),
+		g.database, strconv.Itoa(g.versions), r.name, strconv.Itoa(r.clients), spread(r.rates, figure),
 		milliseconds(percentile(r.latencies, 50)), milliseconds(percentile(r.latencies, 99)),
 		cpu, mebibytes(r.memory),
 	}

@@ -277,8 +277,10 @@ func (b *bench) resolve(ctx context.Context, r *registry) error {
 		{name: "one client registers", clients: 1, want: 200, next: fixed(requests...), beside: writer},
 		{name: "one client registers", clients: 16, want: 200, next: fixed(requests...), beside: writer},
 	}
-	versions := r.versions
 	results, err := b.rounds(ctx, r.process, loads, nil)
+	if err != nil {
+		return err
+	}
 	t := b.report.table("Resolve model@production", "Fifty models, asked for in turn. While a client registers, the log grows, and an answer is good for one size of it. "+
 		"The CPU time includes that of the registrations; on PostgreSQL it is that of Pedigree alone.", append(loadColumns, "registrations/s beside")...)
 	for _, res := range results {
@@ -286,9 +288,9 @@ func (b *bench) resolve(ctx context.Context, r *registry) error {
 		if res.beside != nil {
 			beside = spread(res.besides, figure)
 		}
-		t.add(append(res.cells(r, versions), beside)...)
+		t.add(append(res.cells(r), beside)...)
 	}
-	return err
+	return nil
 }
 
 // register measures durable registrations, beside the disk's limit on them.
@@ -309,13 +311,16 @@ func (b *bench) register(ctx context.Context, r *registry) error {
 		syncs = append(syncs, rate)
 		return err
 	})
+	if err != nil {
+		return err
+	}
 	t := b.report.table("Register a version, durably", "A full record has 10 params, 5 metrics, 5 tags, 2 data references, code, image, owner, target and rollback note. "+
 		"fsync/s is the limit of the disk for one writer, 4 KiB appended and synced at a time, measured in the same rounds; more than one registration can share a sync.",
 		append(loadColumns, "fsync/s", "registrations a sync of the disk")...)
 	for _, res := range results {
-		t.add(append(res.cells(r, r.versions), spread(syncs, figure), figure(median(res.rates)/median(syncs)))...)
+		t.add(append(res.cells(r), spread(syncs, figure), figure(median(res.rates)/median(syncs)))...)
 	}
-	return err
+	return nil
 }
 
 // search measures a filter that one version in a thousand passes: its first page, and
@@ -350,12 +355,15 @@ func (b *bench) search(ctx context.Context, r *registry) error {
 	}
 	then := []*load{{name: "the same page, after the log has grown", clients: 1, want: 200, next: fixed(page)}}
 	late, err := b.rounds(ctx, r.process, then, nil)
+	if err != nil {
+		return err
+	}
 	t := b.report.table("Search, newest first", "The tag is on 1 % of the versions, and the metric of 10 % passes: "+rareFilter+". "+
 		"Page 100 is followed by cursor, or the last page where there are fewer.", loadColumns...)
 	for _, res := range append(results, late...) {
-		t.add(res.cells(r, r.versions)...)
+		t.add(res.cells(r)...)
 	}
-	return err
+	return nil
 }
 
 func searchRequest(filter string, page pedigree.Page) []byte {

@@ -397,12 +397,18 @@ func (b *batchState) begin(ctx context.Context, batch []*request) error {
 			return err
 		}
 	}
-	for _, model := range compact(models) {
-		var n int64
-		if err := b.tx.row(ctx, "SELECT coalesce(max(number), 0) FROM view_versions WHERE model = $1", []any{model}, &n); err != nil {
+	for chunk := range slices.Chunk(compact(models), 64) {
+		in, args := list(nil, chunk)
+		err := b.tx.each(ctx, "read version numbers", "SELECT m.id, coalesce((SELECT max(v.number) FROM view_versions v WHERE v.model = m.id), 0) FROM view_models m WHERE m.id IN ("+in+")", args, func(rows rows) error {
+			var model string
+			var n int64
+			err := rows.Scan(&model, &n)
+			b.numbers[model] = n
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		b.numbers[model] = n
 	}
 	return nil
 }
@@ -525,13 +531,15 @@ func (b *batchState) subjectSeq(ctx context.Context, e *pedigree.Event) (int64, 
 	return seq, err
 }
 
-// createdSeq is the seq of the event that created a model or a version, 0 for other
-// subjects.
+// createdSeq is the seq of the event that created a project, a model or a version, 0 for
+// other subjects.
 func (tx *Tx) createdSeq(ctx context.Context, subject string) (seq int64, err error) {
 	if model, n, ok := pedigree.SplitVersionSubject(subject); ok {
 		err = tx.row(ctx, "SELECT seq FROM view_versions WHERE model = $1 AND number = $2", []any{model, int64(n)}, &seq)
 	} else if strings.HasPrefix(subject, "mdl_") {
 		err = tx.row(ctx, "SELECT seq FROM view_models WHERE id = $1", []any{subject}, &seq)
+	} else if strings.HasPrefix(subject, "prj_") {
+		err = tx.row(ctx, "SELECT seq FROM view_projects WHERE id = $1", []any{subject}, &seq)
 	}
 	return seq, err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -68,20 +69,28 @@ func (s *statements) exec(text string, args ...any) {
 
 // insertRows are the numbers of rows that one INSERT takes: a fixed set, so that each
 // text is prepared once.
-var insertRows = []int{64, 16, 4, 1}
+var insertRows = []int{64, 32, 16, 8, 4, 2, 1}
 
-var insertTexts = map[*table]map[int]string{}
+// insertTexts keeps the INSERT of each insertKey, once it was made.
+var insertTexts sync.Map
 
-func init() {
-	for _, t := range []*table{logEvents, logRefs, logFields, logHashes, viewProjects, viewModels, viewNames, viewVersions, viewAliases, viewAttributes, ownIdempotency} {
-		insertTexts[t] = map[int]string{}
-		for _, n := range insertRows {
-			insertTexts[t][n] = t.insertText(n)
-		}
-	}
+type insertKey struct {
+	d    *dialect
+	t    *table
+	rows int
 }
 
-func (t *table) insertText(rows int) string {
+func insertText(d *dialect, t *table, rows int) string {
+	key := insertKey{d, t, rows}
+	if text, ok := insertTexts.Load(key); ok {
+		return text.(string)
+	}
+	text := t.insertText(d, rows)
+	insertTexts.Store(key, text)
+	return text
+}
+
+func (t *table) insertText(d *dialect, rows int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", t.name, strings.Join(t.columns, ", "))
 	n := 0
@@ -95,7 +104,7 @@ func (t *table) insertText(rows int) string {
 				b.WriteString(", ")
 			}
 			n++
-			fmt.Fprintf(&b, "$%d", n)
+			b.WriteString(d.placeholder(n))
 		}
 		b.WriteByte(')')
 	}
@@ -118,7 +127,7 @@ func (s *statements) flush(ctx context.Context, c *conn) error {
 		args := o.args
 		for _, n := range insertRows {
 			for len(args) >= n*width {
-				if err := c.exec(ctx, insertTexts[o.into][n], args[:n*width]...); err != nil {
+				if err := c.exec(ctx, insertText(c.d, o.into, n), args[:n*width]...); err != nil {
 					return err
 				}
 				args = args[n*width:]
@@ -130,7 +139,7 @@ func (s *statements) flush(ctx context.Context, c *conn) error {
 }
 
 // apply emits the statements by which e changes the view_ tables, and reads nothing.
-// subject is the seq of the event that created e's subject, a model or a version; 0
+// subject is the seq of the event that created e's subject; 0
 // for other subjects. An erased field is a value like any other: what it replaced
 // ends, and nothing takes its place. Rebuild and append both come through here, and
 // nothing else writes view_ tables.
@@ -352,7 +361,7 @@ func (a *applier) redact() {
 		if f == "value" { // of a tag
 			f = "tags"
 		}
-		a.out.exec("DELETE FROM view_attributes WHERE from_seq = $1 AND field = $2", event, f)
+		a.out.exec("DELETE FROM view_attributes WHERE subject = $1 AND field = $2 AND from_seq = $3", a.subject, f, event)
 		if f == "tags" {
 			a.out.exec("UPDATE view_versions SET stage = $1 WHERE seq = $2 AND stage_seq = $3", pedigree.StagedNone, a.subject, event)
 		}

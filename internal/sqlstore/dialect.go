@@ -31,6 +31,9 @@ type dialect struct {
 	like        func(column, param string) string
 	likePattern func(pattern string) string
 	noEscape    string
+	// placeholder is the n-th argument of a bulk INSERT. SQLite looks the name of each
+	// $n up among all of them; "?" has none.
+	placeholder func(n int) string
 	// forUpdate ends a SELECT of the writer whose rows no other process may change
 	// until the transaction ends. SQLite has one writer anyway.
 	forUpdate string
@@ -44,6 +47,7 @@ var sqliteDialect = &dialect{
 		"{pk}", "INTEGER PRIMARY KEY", "{int}", "INTEGER", "{real}", "REAL", "{text}", "TEXT", "{bytes}", "BLOB",
 		"{emptybytes}", "x''", "{strict}", "STRICT", "{clustered}", "STRICT, WITHOUT ROWID"),
 	beginRead: "BEGIN", beginWrite: "BEGIN IMMEDIATE",
+	placeholder: func(int) string { return "?" },
 	// SQLite's LIKE folds case; GLOB does not, and has other wildcards.
 	like:        func(column, param string) string { return column + " GLOB " + param },
 	likePattern: strings.NewReplacer("*", "[*]", "?", "[?]", "[", "[[]", "%", "*", "_", "?").Replace,
@@ -60,6 +64,7 @@ var postgresDialect = &dialect{
 	noEscape:    " ESCAPE ''",
 	lockLog:     "SELECT pg_advisory_xact_lock(7020519)",
 	forUpdate:   " FOR UPDATE",
+	placeholder: func(n int) string { return "$" + itoa(n) },
 	clock:       "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
 }
 

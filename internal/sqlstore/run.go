@@ -326,7 +326,7 @@ func addMetrics(r Run, metrics []RunMetric, out *statements) {
 		value, nan := storedMetric(m.Value)
 		out.insert(ownMetrics, r.ID, m.Key, m.Time, m.Step, value, nan)
 		if m.Model != "" {
-			out.insert(ownModelMetrics, m.Model, m.Key, m.Time, m.Step, r.ID, value, nan, m.Dataset, m.Digest)
+			out.insert(ownModelMetrics, m.Model, m.Key, m.Time, m.Step, r.ID, value, nan, textHash(m.Dataset+"\x00"+m.Digest), m.Dataset, m.Digest)
 		}
 		if old, ok := latest[m.Key]; !ok || laterMetric(m, old) {
 			latest[m.Key] = m

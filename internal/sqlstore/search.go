@@ -311,7 +311,7 @@ func (c *compiler) arg(v any) string {
 }
 
 // sample is how many rows a driver is counted up to.
-const sample = 2000
+const sample = 200
 
 // driver chooses the comparison that finds its versions by an index, and the fewest of
 // them: an equality on a stored text that must hold, or a rare range of numbers. nil
@@ -408,7 +408,13 @@ func (c *compiler) attribute(alias string, n *pedigree.FilterNode) (string, erro
 	case n.Cmp == pedigree.CmpIsNull || n.Cmp == pedigree.CmpIsNotNull:
 		return cond, nil
 	case n.Field.Type() == pedigree.NumberField:
-		return cond + " AND " + c.compare(alias+".number", n.Cmp, values, func(v pedigree.FilterValue) any { return v.Number }), nil
+		column := alias + ".number"
+		if alias == "a" {
+			// The unary plus keeps SQLite from looking up all versions with such a number
+			// for each candidate: the candidate's own rows are found by the primary key.
+			column = "+" + column
+		}
+		return cond + " AND " + c.compare(column, n.Cmp, values, func(v pedigree.FilterValue) any { return v.Number }), nil
 	case n.Cmp == pedigree.CmpEqual:
 		cond += " AND " + alias + ".hash = " + c.arg(textHash(values[0].Text))
 	case n.Cmp == pedigree.CmpIn:

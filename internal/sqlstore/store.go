@@ -98,7 +98,8 @@ func (s *Store) openSQLite(path string, connections int) error {
 		return pedigree.Errorf(pedigree.CodeUnavailable, "the folder of the database can't be made: %w", err)
 	}
 	uri := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
+		"&_pragma=temp_store(MEMORY)&_pragma=cache_size(-16000)" // statement journals, and pages, in memory: 16 MB a connection at most
 	var err error
 	if s.write, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
 		return s.d.translate(err, "open the database")
@@ -219,6 +220,7 @@ func (s *Store) Kind() string { return s.d.name }
 // conn is one connection with its prepared statements. modernc's SQLite has no cache
 // of its own, and parsing costs more than a point select; pgx has one.
 type conn struct {
+	d     *dialect
 	c     *sql.Conn
 	stmts map[string]*sql.Stmt // nil on PostgreSQL
 }
@@ -232,7 +234,7 @@ func (s *Store) connect(ctx context.Context, db *sql.DB) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cn := &conn{c: c}
+	cn := &conn{d: s.d, c: c}
 	if s.d == sqliteDialect {
 		cn.stmts = map[string]*sql.Stmt{}
 	}

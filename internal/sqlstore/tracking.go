@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -29,18 +30,9 @@ var (
 	ownLatestMetrics = &table{"own_latest_metrics", []string{"run", "key", "time", "step", "value", "nan"}, `ON CONFLICT (run, key) DO UPDATE
 SET time = excluded.time, step = excluded.step, value = excluded.value, nan = excluded.nan
 WHERE (excluded.step, excluded.time, excluded.value) > (own_latest_metrics.step, own_latest_metrics.time, own_latest_metrics.value)`}
-	ownModelMetrics = &table{"own_model_metrics", []string{"model", "key", "time", "step", "run", "value", "nan", "dataset", "digest"}, "ON CONFLICT (model, key, time, step, run, value, nan, dataset, digest) DO NOTHING"}
+	ownModelMetrics = &table{"own_model_metrics", []string{"model", "key", "time", "step", "run", "value", "nan", "hash", "dataset", "digest"}, "ON CONFLICT (model, key, time, step, run, value, nan, hash) DO NOTHING"}
 	ownRunModels    = &table{"own_run_models", []string{"run", "direction", "model", "step"}, "ON CONFLICT (run, direction, model, step) DO NOTHING"}
 )
-
-func init() {
-	for _, t := range []*table{ownTags, ownParams, ownMetrics, ownLatestMetrics, ownModelMetrics, ownRunModels} {
-		insertTexts[t] = map[int]string{}
-		for _, n := range insertRows {
-			insertTexts[t][n] = t.insertText(n)
-		}
-	}
-}
 
 // View says which stages a search looks at.
 type View int
@@ -96,9 +88,10 @@ type SortKey struct {
 
 // sortColumn is an expression that is never NULL, and its direction.
 type sortColumn struct {
-	expr    string
-	desc    bool
-	integer bool
+	expr string
+	desc bool
+	// integer and real say what its values are; text where neither is set.
+	integer, real bool
 }
 
 // paged runs a search and returns the values of the sort columns, the last of which is
@@ -166,12 +159,14 @@ func (c *compiler) afterColumns(columns []sortColumn, after []any) (string, erro
 		case float64:
 			if columns[i].integer {
 				v = int64(x)
+			} else if !columns[i].real {
+				return "", bad
 			}
-		case string, int64:
+		case string:
+			if columns[i].integer || columns[i].real || strings.ContainsRune(x, 0) {
+				return "", bad
+			}
 		default:
-			return "", bad
-		}
-		if _, isText := v.(string); isText && columns[i].integer {
 			return "", bad
 		}
 		p, op := c.arg(v), ">"
@@ -204,12 +199,7 @@ func (c *compiler) clause(n *trackedNoun, cl Clause) (string, error) {
 	switch cl.Kind {
 	case ClauseAttribute:
 		if column, ok := n.numbers[cl.Key]; ok {
-			return column + " IS NOT NULL AND " + c.compare(column, cl.Cmp, cl.Values, func(v pedigree.FilterValue) any {
-				if v.Number == float64(int64(v.Number)) {
-					return int64(v.Number)
-				}
-				return v.Number
-			}), nil
+			return c.compareInteger(column, cl), nil
 		}
 		if column, ok := n.texts[cl.Key]; ok {
 			return c.compare(column, cl.Cmp, cl.Values, textValue), nil
@@ -241,6 +231,18 @@ func (c *compiler) clause(n *trackedNoun, cl Clause) (string, error) {
 		return "EXISTS (SELECT 1 FROM " + n.metrics + " x WHERE x." + n.metricOwner + " = " + n.owner + " AND x.key = " + c.arg(cl.Key) + " AND " + cond + ")", nil
 	}
 	return "", pedigree.Errorf(pedigree.CodeInvalid, "can't search by %s %q", cl.Kind, cl.Key)
+}
+
+// compareInteger compares a column of integers with numbers, which may be none of them:
+// then the column is what gives way.
+func (c *compiler) compareInteger(column string, cl Clause) string {
+	const most = 1 << 53
+	for _, v := range cl.Values {
+		if v.Number != math.Trunc(v.Number) || math.Abs(v.Number) > most {
+			return c.compare("CAST("+column+" AS DOUBLE PRECISION)", cl.Cmp, cl.Values, func(v pedigree.FilterValue) any { return v.Number })
+		}
+	}
+	return c.compare(column, cl.Cmp, cl.Values, func(v pedigree.FilterValue) any { return int64(v.Number) })
 }
 
 // sortColumns are the columns of one sort key: first whether the value is there, then
@@ -283,7 +285,7 @@ func (c *compiler) sortColumns(n *trackedNoun, k SortKey) ([]sortColumn, error) 
 		}
 		return []sortColumn{
 			{expr: "coalesce((SELECT x.nan" + cond + "), 2)", integer: true},
-			{expr: "coalesce((SELECT x.value" + cond + "), 0.0)", desc: k.Desc},
+			{expr: "coalesce((SELECT x.value" + cond + "), 0.0)", desc: k.Desc, real: true},
 		}, nil
 	}
 	return nil, pedigree.Errorf(pedigree.CodeInvalid, "can't order by %s %q", k.Kind, k.Key)

@@ -87,7 +87,6 @@ CREATE TABLE view_attributes (
 ) {clustered};
 CREATE INDEX view_attributes_text ON view_attributes (key, hash, subject);
 CREATE INDEX view_attributes_number ON view_attributes (key, number, subject) WHERE number IS NOT NULL;
-CREATE INDEX view_attributes_from ON view_attributes (from_seq, field);
 
 CREATE TABLE own_blobs (
   digest {text} NOT NULL PRIMARY KEY,

@@ -102,9 +102,10 @@ CREATE TABLE own_model_metrics (
   run {text} NOT NULL,
   value {real} NOT NULL,
   nan {int} NOT NULL,
+  hash {int} NOT NULL,
   dataset {text} NOT NULL,
   digest {text} NOT NULL,
-  PRIMARY KEY (model, key, time, step, run, value, nan, dataset, digest)
+  PRIMARY KEY (model, key, time, step, run, value, nan, hash)
 ) {clustered};
 CREATE TABLE own_files (
   project {text} NOT NULL,
