@@ -257,6 +257,20 @@ func ParseTarget(s string) (string, error) {
 	return s, nil
 }
 
+var imagePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._:/-]*[A-Za-z0-9])?(?:@sha256:[0-9a-f]{64})?$`)
+
+// ParseImage checks a container image reference, [HOST[:PORT]/]PATH[:TAG][@sha256:…],
+// which has no scheme and no user info. It returns [CodeInvalid].
+func ParseImage(s string) (string, error) {
+	if len(s) > MaxURI || strings.Contains(s, "//") || !imagePattern.MatchString(s) {
+		if i := strings.LastIndexByte(s, '@'); i >= 0 && !strings.HasPrefix(s[i:], "@sha256:") {
+			s = "…" + s[i:] // what stands before may be a password
+		}
+		return "", Errorf(CodeInvalid, "%q is not an image: write registry.example.org/team/train:1.2 or …@sha256: and 64 hexadecimal digits", clip(s))
+	}
+	return s, nil
+}
+
 // Normalize checks every field of r, sorts what has no order of its own, and
 // completes a stored artifact's digest and size from its files. It returns
 // [CodeInvalid] or [CodeTooLarge] and says which field is wrong.
@@ -269,7 +283,10 @@ func (r *Record) Normalize() error {
 		c.text("code.path", r.Code.Path, MaxPath)
 	}
 	if r.Runtime != nil {
-		c.text("runtime.image", r.Runtime.Image, MaxURI)
+		if r.Runtime.Image != "" {
+			_, err := ParseImage(r.Runtime.Image)
+			c.err(err)
+		}
 		if m := r.Runtime.Compute; m != nil {
 			c.texts("runtime.compute", MaxURI, m.OS, m.Arch, m.CPU, m.InstanceType)
 			c.texts("runtime.compute.gpus", MaxURI, m.GPUs...)

@@ -225,3 +225,22 @@ func TestComplete(t *testing.T) {
 	checkEqual(t, "text", r.Complete(true)[2].String(), "7/8, missing: rollback note")
 	checkEqual(t, "text", r.Complete(true)[0].String(), "5/5")
 }
+
+func TestParseImage(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("0a", 32)
+	for _, s := range []string{"train", "team/train:1.2", "registry.example.org:5000/team/train" + digest, "a/b:latest" + digest} {
+		if _, err := ParseImage(s); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	for _, s := range []string{
+		"", "not an image!!", "https://registry.example.org/x:1", "user:secret@registry.example.org/x:1", "x@sha256:2d71", "x" + digest + "0", "x@", "-x", "a//b", "a\nb",
+	} {
+		_, err := ParseImage(s)
+		if CodeOf(err) != CodeInvalid {
+			t.Errorf("%q: got %v, want invalid", s, err)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: the error repeats the password: %v", s, err)
+		}
+	}
+}

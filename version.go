@@ -363,10 +363,15 @@ func (v *Version) Restore(reason string) ([]Draft, error) {
 
 // Delete decides that v is gone from every list and can't be found by number;
 // the aliases that named it go with it. Its history stays, and its number is never
-// used again.
-func (v *Version) Delete(reason string) ([]Draft, error) {
+// used again. It returns [CodeRefused] while an alias names it, unless force says that
+// this is known.
+func (v *Version) Delete(reason string, force bool) ([]Draft, error) {
 	if err := checkText("reason", reason, MaxText); err != nil {
 		return nil, err
+	}
+	if len(v.Aliases) > 0 && !force {
+		return nil, Errorf(CodeRefused, "%s is in use: alias %s names it", v.Reference(), v.Aliases[0]).
+			WithFix("move the alias first, or delete with --force")
 	}
 	var drafts []Draft
 	for _, a := range v.Aliases {

@@ -251,15 +251,15 @@ func TestArchive(t *testing.T) {
 
 func TestVersionDelete(t *testing.T) {
 	v := testVersion(t)
-	got, err := v.Delete("")
+	got, err := v.Delete("", true)
 	checkDrafts(t, "bare", got, err, Draft{Type: VersionDeleted, Subject: "mdl_fraud/7", Payload: Payload{}})
 	v.Aliases = []Alias{"canary", "champion"}
-	got, err = v.Delete("broken")
+	got, err = v.Delete("broken", true)
 	removed := func(a Alias) Draft {
 		return Draft{Type: AliasRemoved, Subject: "mdl_fraud", Refs: []string{"mdl_fraud/7"}, Payload: Payload{"alias": a}}
 	}
 	checkDrafts(t, "with aliases", got, err, removed("canary"), removed("champion"), Draft{Type: VersionDeleted, Subject: "mdl_fraud/7", Payload: Payload{"reason": "broken"}})
-	_, err = v.Delete("\x00")
+	_, err = v.Delete("\x00", true)
 	checkCode(t, "reason", err, CodeInvalid)
 }
 

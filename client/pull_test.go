@@ -143,7 +143,7 @@ func TestPullPast(t *testing.T) {
 	move := must(r.SetAlias(ctx, ref(t, "fraud/1"), "production", nil, ""))(t)
 	must(r.Register(ctx, "fraud", linked()))(t)
 	must(r.SetAlias(ctx, ref(t, "fraud/2"), "production", nil, ""))(t)
-	if err := r.DeleteVersion(ctx, ref(t, "fraud/1"), ""); err != nil {
+	if err := r.DeleteVersion(ctx, ref(t, "fraud/1"), "", false); err != nil {
 		t.Fatal(err)
 	}
 	must(r.RenameModel(ctx, "fraud", "froud"))(t)

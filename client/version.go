@@ -60,9 +60,13 @@ func (c *Client) Restore(ctx context.Context, ref pedigree.Reference, reason str
 	return ask[pedigree.Version](ctx, c, request{method: http.MethodPost, path: c.versionPath(ref, "restore"), in: reasoned{reason}})
 }
 
-// DeleteVersion takes a version out of every list, with the aliases that name it; its
-// history stays, and its number is never used again.
-func (c *Client) DeleteVersion(ctx context.Context, ref pedigree.Reference, reason string) error {
+// DeleteVersion takes a version out of every list; its history stays, and its number is
+// never used again. It returns [pedigree.CodeRefused] while an alias names it and force is
+// false; with force the aliases go too.
+func (c *Client) DeleteVersion(ctx context.Context, ref pedigree.Reference, reason string, force bool) error {
 	q := set(asOf(pedigree.At{}), "reason", reason)
+	if force {
+		q = set(q, "force", "true")
+	}
 	return c.call(ctx, request{method: http.MethodDelete, path: c.versionPath(ref), query: q}, nil)
 }

@@ -152,7 +152,7 @@ func (a *app) remove(ctx context.Context, name string, d deletion) error {
 		return err
 	}
 	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
-	if err := c.DeleteVersion(ctx, fixed, d.reason); err != nil {
+	if err := c.DeleteVersion(ctx, fixed, d.reason, false); err != nil {
 		return err
 	}
 	return a.print(answer{value: v, names: []string{full}, human: func(w io.Writer) {

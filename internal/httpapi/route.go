@@ -66,6 +66,7 @@ var (
 	filterParam = Param{Name: "filter", Type: "string", Doc: "Which versions: MLflow's grammar, with OR, NOT and parentheses.", Example: "metrics.auc > 0.9 AND tags.team = 'risk'"}
 	orderParam  = Param{Name: "order", Type: "string", Doc: "What to sort by; the newest first within it, and without it.", Example: "metrics.auc DESC"}
 	reasonParam = Param{Name: "reason", Type: "string", Doc: "Why; it is kept in the log."}
+	forceParam  = Param{Name: "force", Type: "boolean", Doc: "Also while aliases are in use; they go with it."}
 	noteParam   = Param{Name: "note", Type: "string", Doc: "What to say about it; it is kept in the log."}
 
 	listParams   = []Param{limitParam, cursorParam, asOfParam}
@@ -100,7 +101,7 @@ func (a *API) Routes() []Route {
 		{Method: post, Pattern: "/projects/{project}/models", ID: "createModel", Tag: "models", Summary: "Make a model.", Request: NewModel{}, Response: pedigree.Model{}, Status: created, Changes: true, Tagged: true, RequestExample: exampleModel, handle: a.createModel},
 		{Method: get, Pattern: model, ID: "getModel", Tag: "models", Summary: "Read a model.", Query: asOfParams, Response: pedigree.Model{}, Tagged: true, handle: a.getModel},
 		{Method: patch, Pattern: model, ID: "editModel", Tag: "models", Summary: "Change what is said of a model, and set tags.", Request: pedigree.ModelEdit{}, Response: pedigree.Model{}, Changes: true, Match: true, Tagged: true, RequestExample: exampleModelEdit, handle: a.editModel},
-		{Method: remove, Pattern: model, ID: "deleteModel", Tag: "models", Summary: "Hide a model and free its name. Its history and its bytes stay.", Query: []Param{reasonParam, {Name: "force", Type: "boolean", Doc: "Also while aliases name its versions."}}, Status: noContent, Changes: true, Match: true, handle: a.deleteModel},
+		{Method: remove, Pattern: model, ID: "deleteModel", Tag: "models", Summary: "Hide a model and free its name. Its history and its bytes stay.", Query: []Param{reasonParam, forceParam}, Status: noContent, Changes: true, Match: true, handle: a.deleteModel},
 		{Method: post, Pattern: model + "/rename", ID: "renameModel", Tag: "models", Summary: "Give a model another name within its project.", Request: Rename{}, Response: pedigree.Model{}, Changes: true, Match: true, Tagged: true, RequestExample: Rename{To: "fraud-eu"}, handle: a.renameModel},
 		{Method: remove, Pattern: model + "/tags/{key...}", ID: "untagModel", Tag: "models", Summary: "Remove a tag of a model.", Response: pedigree.Model{}, Changes: true, Tagged: true, handle: a.untagModel},
 		{Method: get, Pattern: model + "/history", ID: "listAliasMoves", Tag: "aliases", Summary: "List every interval of every alias of a model, newest first.", Query: listParams, Response: pedigree.List[pedigree.AliasMove]{}, handle: a.aliasHistory},
@@ -109,7 +110,7 @@ func (a *API) Routes() []Route {
 		{Method: post, Pattern: model + "/versions", ID: "registerVersion", Tag: "versions", Summary: "Register the next version of a model. The bytes that its record names must have been uploaded.", Request: pedigree.Registration{}, Response: pedigree.Registered{}, Status: created, Changes: true, RequestExample: exampleRegistration, handle: a.registerVersion},
 		{Method: get, Pattern: version, ID: "getVersion", Tag: "versions", Summary: "Read a version: its record with all amendments, and what is said of it.", Query: asOfParams, Response: pedigree.Version{}, Tagged: true, handle: a.getVersion},
 		{Method: patch, Pattern: version, ID: "editVersion", Tag: "versions", Summary: "Change the description of a version, and set tags.", Request: pedigree.VersionEdit{}, Response: pedigree.Version{}, Changes: true, Match: true, Tagged: true, RequestExample: exampleVersionEdit, handle: a.editVersion},
-		{Method: remove, Pattern: version, ID: "deleteVersion", Tag: "versions", Summary: "Take a version out of every list, with the aliases that name it. Its history stays.", Query: []Param{reasonParam}, Status: noContent, Changes: true, Match: true, handle: a.deleteVersion},
+		{Method: remove, Pattern: version, ID: "deleteVersion", Tag: "versions", Summary: "Take a version out of every list. Its history stays.", Query: []Param{reasonParam, forceParam}, Status: noContent, Changes: true, Match: true, handle: a.deleteVersion},
 		{Method: post, Pattern: version + "/amendments", ID: "amendVersion", Tag: "versions", Summary: "Change the record of a version. Both the old and the new stay readable.", Request: pedigree.Amend{}, Response: pedigree.Version{}, Changes: true, Match: true, Tagged: true, RequestExample: exampleAmend, handle: a.amendVersion},
 		{Method: post, Pattern: version + "/archive", ID: "archiveVersion", Tag: "versions", Summary: "Hide a version from lists.", Request: Reason{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, RequestExample: Reason{Reason: "superseded"}, handle: a.archiveVersion},
 		{Method: post, Pattern: version + "/restore", ID: "restoreVersion", Tag: "versions", Summary: "Show an archived version again.", Request: Reason{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.restoreVersion},

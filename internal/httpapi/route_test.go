@@ -159,7 +159,7 @@ func testVersions(t *testing.T, r *registry) {
 	if len(list.Items) != 2 || list.Items[0].Number != 2 {
 		t.Fatalf("got versions %+v", list)
 	}
-	if err := r.DeleteVersion(ctx, ref(t, "churn/2"), "wrong data"); err != nil {
+	if err := r.DeleteVersion(ctx, ref(t, "churn/2"), "wrong data", false); err != nil {
 		t.Fatal(err)
 	}
 	_, err = r.Version(ctx, ref(t, "churn/2"), now)

@@ -82,7 +82,11 @@ func (a *API) deleteVersion(c *call) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.registrar.DeleteVersion(c.ctx(), c.principal, ref, c.query.Get("reason"), ifMatch)
+	force, err := c.flag("force")
+	if err != nil {
+		return err
+	}
+	_, err = a.registrar.DeleteVersion(c.ctx(), c.principal, ref, c.query.Get("reason"), force, ifMatch)
 	return c.answerNothing(err)
 }
 

@@ -41,9 +41,16 @@ func (r *Registrar) MissingBlobs(ctx context.Context, _ pedigree.Principal, proj
 	}
 	missing := []pedigree.Digest{}
 	for _, d := range digests {
-		if !have[d] {
-			missing = append(missing, d)
+		if have[d] { // says the database; the bytes may have been lost
+			switch _, err := r.blobs.Stat(ctx, d); pedigree.CodeOf(err) {
+			case "":
+				continue
+			case pedigree.CodeNotFound:
+			default:
+				return nil, err
+			}
 		}
+		missing = append(missing, d)
 	}
 	return missing, nil
 }
@@ -59,8 +66,29 @@ func (r *Registrar) PutBlob(ctx context.Context, _ pedigree.Principal, project p
 	return r.putBlob(ctx, id, d, size, body)
 }
 
+// stat is the size of stored bytes. Bytes that were found damaged are looked at once more;
+// where they are damaged still they are removed, so that they can be stored again.
+func (r *Registrar) stat(ctx context.Context, d pedigree.Digest) (int64, error) {
+	damaged, err := r.store.Damaged(ctx, d)
+	if err != nil {
+		return 0, err
+	}
+	if damaged {
+		switch err := blob.Verify(ctx, r.blobs, d); pedigree.CodeOf(err) {
+		case "":
+		case pedigree.CodeCorrupt:
+			if err := r.blobs.Delete(ctx, d); err != nil {
+				return 0, err
+			}
+		default:
+			return 0, err
+		}
+	}
+	return r.blobs.Stat(ctx, d)
+}
+
 func (r *Registrar) putBlob(ctx context.Context, projectID string, d pedigree.Digest, size int64, body io.Reader) error {
-	have, err := r.blobs.Stat(ctx, d)
+	have, err := r.stat(ctx, d)
 	switch pedigree.CodeOf(err) {
 	case "":
 		// The store has the bytes, perhaps by way of another project: only who can
@@ -103,6 +131,9 @@ func (r *Registrar) putManifest(ctx context.Context, project pedigree.ProjectNam
 	digests := []pedigree.Digest{pedigree.DigestBytes(manifest), pedigree.DigestBytes(config)}
 	sizes := []int64{int64(len(manifest)), int64(len(config))}
 	for i, b := range [][]byte{manifest, config} {
+		if _, err := r.stat(ctx, digests[i]); err != nil && pedigree.CodeOf(err) != pedigree.CodeNotFound {
+			return err
+		}
 		if err := r.blobs.Put(ctx, digests[i], sizes[i], bytes.NewReader(b)); err != nil {
 			return err
 		}
@@ -284,6 +315,11 @@ func (r *Registrar) VerifyVersion(ctx context.Context, p pedigree.Principal, ref
 			checks[i].Problem = err.Error()
 		default:
 			return checks, err
+		}
+		if checks[i].Problem != "" { // the next push of these bytes mends it
+			if err := r.store.MarkDamaged(ctx, checks[i].Digest); err != nil {
+				return checks, err
+			}
 		}
 	}
 	return checks, nil

@@ -125,7 +125,7 @@ func (o op) run(ctx context.Context, r *registry) pedigree.ErrorCode {
 	case "deletemodel":
 		err = r.DeleteModel(ctx, me, "default", o.Model, o.Text, o.Version > 2, nil)
 	case "deleteversion":
-		_, err = r.DeleteVersion(ctx, me, ref, o.Text, nil)
+		_, err = r.DeleteVersion(ctx, me, ref, o.Text, o.Seq%2 == 0, nil)
 	case "redact":
 		_, err = r.Redact(ctx, me, o.Seq, []string{o.Field}, "asked to")
 	}

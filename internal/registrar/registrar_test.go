@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -27,6 +28,15 @@ type registry struct {
 	key   string
 }
 
+// testKey signs the logs of these tests.
+var testKey = func() string {
+	key, _, err := ledger.NewKey(rand.Reader, "pedigree/test")
+	if err != nil {
+		panic(err)
+	}
+	return key
+}()
+
 func newID(prefix string) string {
 	var b [16]byte
 	_, _ = rand.Read(b[:])
@@ -35,21 +45,42 @@ func newID(prefix string) string {
 
 func mustOpen(t testing.TB, database string) *registry {
 	t.Helper()
-	key, _, err := ledger.NewKey(rand.Reader, "pedigree/test")
+	return mustOpenWith(t, database, testKey, blob.NewMemory())
+}
+
+// mustOpenBlobs opens a registry over a blob store of the test's.
+func mustOpenBlobs(t testing.TB, database string, blobs blob.Store) *registry {
+	t.Helper()
+	return mustOpenWith(t, database, testKey, blobs)
+}
+
+// mustDamage flips a byte of a stored blob.
+func mustDamage(t *testing.T, dir string, d pedigree.Digest) {
+	t.Helper()
+	name := filepath.Join(dir, "sha256", d.Hex()[:2], d.Hex())
+	content, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mustOpenWith(t, database, key)
+	content[0] ^= 1
+	if err := os.Chmod(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(name, 0o400); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func mustOpenWith(t testing.TB, database, key string) *registry {
+func mustOpenWith(t testing.TB, database, key string, blobs blob.Store) *registry {
 	t.Helper()
 	store, err := sqlstore.Open(context.Background(), sqlstore.Config{Database: database, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	blobs := blob.NewMemory()
 	r, err := registrar.Open(context.Background(), registrar.Config{
 		Store: store, Blobs: blobs, NewID: newID, Now: time.Now,
 		Signer: func() (*ledger.Signer, error) { return ledger.NewSigner(key) },

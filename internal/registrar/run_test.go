@@ -24,7 +24,7 @@ func eachPair(t *testing.T, f func(t *testing.T, pair []*registry)) {
 		t.Run(name, func(t *testing.T) {
 			db := database()
 			first := mustOpen(t, db)
-			f(t, []*registry{first, mustOpenWith(t, db, first.key)})
+			f(t, []*registry{first, mustOpenWith(t, db, first.key, first.blobs)})
 		})
 	}
 }

@@ -256,10 +256,11 @@ func (r *Registrar) RestoreVersion(ctx context.Context, p pedigree.Principal, re
 	})
 }
 
-// DeleteVersion takes a version out of every list; its history stays.
-func (r *Registrar) DeleteVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string, ifMatch *int64) (pedigree.Version, error) {
+// DeleteVersion takes a version out of every list; its history stays. It returns
+// [pedigree.CodeRefused] while an alias names it and force is false.
+func (r *Registrar) DeleteVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string, force bool, ifMatch *int64) (pedigree.Version, error) {
 	return r.changeVersion(ctx, p, ref, ifMatch, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
-		drafts, err := v.Delete(reason)
+		drafts, err := v.Delete(reason, force)
 		return decision{drafts: drafts}, err
 	})
 }

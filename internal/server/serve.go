@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/pedigree-ml/pedigree"
 )
 
@@ -28,7 +26,7 @@ func (s *Server) Listen(ctx context.Context) error {
 		return pedigree.Errorf(pedigree.CodeUnavailable, "the server can't listen on %s: %w", s.cfg.Addr, err).
 			WithFix("stop what uses that port, or pass another one: --addr 127.0.0.1:0 takes any that is free")
 	}
-	s.listener = netutil.LimitListener(l, s.cfg.MaxConnections)
+	s.listener = limit(l.(*net.TCPListener), s.cfg.MaxConnections) // of the network "tcp"
 	return nil
 }
 

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -57,6 +58,33 @@ func (s *Store) HaveBlobs(ctx context.Context, projectID string, digests []pedig
 		return nil
 	})
 	return have, err
+}
+
+// The states of a blob. A damaged one counts as missing until its bytes are sent again.
+const (
+	blobLive    = "live"
+	blobDamaged = "damaged"
+)
+
+// MarkDamaged notes that the stored bytes of a blob are not what its digest says, or are
+// gone, so that the next push sends them again.
+func (s *Store) MarkDamaged(ctx context.Context, d pedigree.Digest) error {
+	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
+		return tx.c.exec(ctx, "UPDATE own_blobs SET state = $1 WHERE digest = $2", blobDamaged, string(d))
+	})
+}
+
+// Damaged says whether a blob was marked by [Store.MarkDamaged] and not sent again since.
+func (s *Store) Damaged(ctx context.Context, d pedigree.Digest) (bool, error) {
+	var state string
+	err := s.Read(ctx, pedigree.At{}, func(tx *Tx) error {
+		err := tx.row(ctx, "SELECT state FROM own_blobs WHERE digest = $1", []any{string(d)}, &state)
+		if errors.Is(err, errNoRows) {
+			return nil
+		}
+		return s.d.translate(err, "look for a blob")
+	})
+	return state == blobDamaged, err
 }
 
 // liveBlobs says which of the digests the project has and nobody is deleting.

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -587,11 +588,18 @@ func (tx *Tx) SearchRuns(ctx context.Context, q RunSearch) ([]Run, []any, error)
 		return nil, nil, nil
 	}
 	c := &compiler{tx: tx, ctx: ctx}
+	from, err := c.runDriver(q.Clauses)
+	if err != nil {
+		return nil, nil, err
+	}
 	experiments := make([]string, len(q.Experiments))
 	for i, id := range q.Experiments {
 		experiments[i] = c.arg(id)
 	}
 	where := []string{"r.project = " + c.arg(q.Project), "r.experiment IN (" + strings.Join(experiments, ", ") + ")", q.View.condition("r.stage")}
+	if from != "own_runs r" {
+		where = append([]string{"r.id = d.id"}, where...)
+	}
 	for _, cl := range q.Clauses {
 		cond, err := c.runClause(noun, cl)
 		if err != nil {
@@ -613,7 +621,7 @@ func (tx *Tx) SearchRuns(ctx context.Context, q RunSearch) ([]Run, []any, error)
 		columns = append(columns, sortColumn{expr: "r.start_time", desc: true, integer: true})
 	}
 	columns = append(columns, sortColumn{expr: "r.id"})
-	found, next, err := c.paged("own_runs r", where, columns, q.After, q.Limit)
+	found, next, err := c.paged(from, where, columns, q.After, q.Limit)
 	if err != nil || len(found) == 0 {
 		return nil, nil, err
 	}
@@ -623,6 +631,71 @@ func (tx *Tx) SearchRuns(ctx context.Context, q RunSearch) ([]Run, []any, error)
 	}
 	runs, err := tx.runsByID(ctx, q.Project, ids)
 	return runs, next, err
+}
+
+// runDriver is where a search over runs begins: at the few runs that an index finds for
+// one of the clauses, where there are few, else at all runs, the newest first.
+func (c *compiler) runDriver(clauses []Clause) (string, error) {
+	best, least := "", sample
+	for _, cl := range clauses {
+		probe := &compiler{tx: c.tx, ctx: c.ctx}
+		text := probe.indexed(cl)
+		if text == "" {
+			continue
+		}
+		var n int
+		rs, err := c.tx.c.c.QueryContext(c.ctx, "SELECT count(*) FROM ("+text+" LIMIT "+itoa(sample)+") n", probe.args...)
+		if err != nil {
+			return "", c.tx.s.d.translate(err, "search")
+		}
+		for rs.Next() {
+			err = rs.Scan(&n)
+		}
+		if err = errors.Join(err, rs.Err(), rs.Close()); err != nil {
+			return "", c.tx.s.d.translate(err, "search")
+		}
+		if n < least {
+			least = n
+			chosen := &compiler{tx: c.tx, ctx: c.ctx}
+			best = "(SELECT DISTINCT id FROM (" + chosen.indexed(cl) + ") f) d CROSS JOIN own_runs r"
+			c.args = chosen.args
+		}
+	}
+	if best == "" {
+		return "own_runs r", nil
+	}
+	return best, nil
+}
+
+// indexed selects the ids of the runs that an index finds for a clause; "" where none
+// does.
+func (c *compiler) indexed(cl Clause) string {
+	switch {
+	case (cl.Kind == ClauseTag || cl.Kind == ClauseParam) && cl.Cmp == pedigree.CmpEqual:
+		source := "own_tags"
+		if cl.Kind == ClauseParam {
+			source = "own_params"
+		}
+		value := cl.Values[0].Text
+		return "SELECT x.owner AS id FROM " + source + " x WHERE x.key = " + c.arg(cl.Key) + " AND substr(x.value, 1, 64) = " + c.arg(firstRunes(value, 64)) + " AND x.value = " + c.arg(value)
+	case cl.Kind == ClauseMetric && cl.Cmp != pedigree.CmpNotEqual:
+		return "SELECT x.run AS id FROM own_latest_metrics x WHERE x.key = " + c.arg(cl.Key) + " AND x.nan = 0 AND " +
+			c.compare("x.value", cl.Cmp, cl.Values, func(v pedigree.FilterValue) any { return v.Number })
+	case cl.Kind == ClauseDataset && cl.Key == "name" && cl.Cmp == pedigree.CmpEqual:
+		return "SELECT x.run AS id FROM own_run_datasets x WHERE x.name = " + c.arg(cl.Values[0].Text)
+	}
+	return ""
+}
+
+// firstRunes is the first n characters of a text.
+func firstRunes(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i]
+		}
+		n--
+	}
+	return s
 }
 
 func (c *compiler) runClause(noun *trackedNoun, cl Clause) (string, error) {

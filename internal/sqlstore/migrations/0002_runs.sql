@@ -28,12 +28,14 @@ CREATE TABLE own_tags (
   value {text} NOT NULL,
   PRIMARY KEY (owner, key)
 ) {clustered};
+CREATE INDEX own_tags_value ON own_tags (key, substr(value, 1, 64), owner);
 CREATE TABLE own_params (
   owner {text} NOT NULL,
   key {text} NOT NULL,
   value {text} NOT NULL,
   PRIMARY KEY (owner, key)
 ) {clustered};
+CREATE INDEX own_params_value ON own_params (key, substr(value, 1, 64), owner);
 CREATE TABLE own_metrics (
   run {text} NOT NULL,
   key {text} NOT NULL,
@@ -52,6 +54,7 @@ CREATE TABLE own_latest_metrics (
   nan {int} NOT NULL,
   PRIMARY KEY (run, key)
 ) {clustered};
+CREATE INDEX own_latest_metrics_value ON own_latest_metrics (key, value, run);
 CREATE TABLE own_datasets (
   project {text} NOT NULL,
   experiment {int} NOT NULL,
@@ -72,6 +75,7 @@ CREATE TABLE own_run_datasets (
   tags {text} NOT NULL,
   PRIMARY KEY (run, name, digest)
 ) {clustered};
+CREATE INDEX own_run_datasets_name ON own_run_datasets (name, digest, run);
 CREATE TABLE own_run_models (
   run {text} NOT NULL,
   direction {text} NOT NULL,
