@@ -19,7 +19,8 @@ const (
 	MaxParamValue  = 6000      // a parameter's value
 	MaxText        = 100 << 10 // a description, note or reason
 	MaxURI         = 2048      // a URI, bytes
-	MaxRecord      = 1 << 20   // a whole record as JSON, bytes
+	MaxRecord      = 1 << 20   // a record as JSON without its list of files, bytes
+	MaxFileTable   = 4 << 20   // the list of files of an artifact as JSON, bytes
 	MaxEvidence    = 1 << 20   // one evidence file, bytes, when capture makes it
 	MaxFiles       = 10_000    // files in one stored artifact
 	MaxPath        = 1024      // a path inside an artifact, bytes

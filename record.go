@@ -350,7 +350,12 @@ func (r *Record) Normalize() error {
 	}
 	c.text("rollback note", r.RollbackNote, MaxText)
 	if c.failed == nil {
-		if n := len(marshal(r)); n > MaxRecord {
+		files := len(marshal(r.Artifact.Files))
+		if files > MaxFileTable {
+			return Errorf(CodeTooLarge, "the list of %d files has %d bytes of JSON, the limit is %d", len(r.Artifact.Files), files, MaxFileTable).
+				WithFix("use shorter paths, or pack small files into an archive first")
+		}
+		if n := len(marshal(r)) - files; n > MaxRecord {
 			return Errorf(CodeTooLarge, "the record has %d bytes of JSON, the limit is %d", n, MaxRecord).WithFix("attach long texts as evidence files")
 		}
 	}

@@ -66,6 +66,20 @@ func openFolder(name string, exclude []string) (*folder, error) {
 	return f, nil
 }
 
+// Files lists what a push of name, a file or a folder, would upload: paths and sizes,
+// without digests. It returns [pedigree.CodeInvalid] as Push does.
+func Files(name string, exclude []string) ([]pedigree.File, error) {
+	f, err := openFolder(name, exclude)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]pedigree.File, len(f.files))
+	for i := range f.files {
+		out[i] = f.files[i].File
+	}
+	return out, f.root.Close()
+}
+
 // openSingle is a folder of one file.
 func openSingle(name, real string, info fs.FileInfo) (*folder, error) {
 	if !info.Mode().IsRegular() {

@@ -115,8 +115,10 @@ func (p *push) prepare(ctx context.Context) (pedigree.Registration, error) {
 		return reg, err
 	}
 	var err error
-	reg.Record.Artifact, err = pedigree.StoredArtifact(p.folder.list())
-	return reg, err
+	if reg.Record.Artifact, err = pedigree.StoredArtifact(p.folder.list()); err != nil {
+		return reg, err
+	}
+	return reg, reg.Record.Normalize() // what would be refused is refused before the upload
 }
 
 // blob is one thing to upload: a file of the folder, or content.

@@ -16,7 +16,7 @@ import (
 
 // MaxBody is the most bytes of a JSON body: a record of [pedigree.MaxRecord] and what
 // goes with it.
-const MaxBody = 3 << 19
+const MaxBody = pedigree.MaxRecord + pedigree.MaxFileTable + 1<<19
 
 // buffers keeps idle buffers for bodies and answers.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}

@@ -55,7 +55,7 @@ var (
 	values  = []pedigree.Float{0, 1, -1, 0.93, pedigree.Float(math.NaN()), pedigree.Float(math.Inf(1)), pedigree.Float(math.Inf(-1)), math.MaxFloat64, 5e-324}
 	kinds   = []string{
 		"create", "register", "register", "register", "edit", "tag", "untag", "tagmodel", "alias", "alias", "unalias",
-		"archive", "restore", "amend", "amend", "describe", "rename", "deletemodel", "deleteversion", "redact", "redact", "redact",
+		"archive", "restore", "amend", "amend", "describe", "rename", "deletemodel", "deleteversion", "stage", "stage", "redact", "redact", "redact",
 	}
 	fields = []string{"owner", "params", "metrics", "tags", "value", "description", "data", "reason", "note", "run", "purpose", "rollback_note"}
 )
@@ -126,6 +126,8 @@ func (o op) run(ctx context.Context, r *registry) pedigree.ErrorCode {
 		err = r.DeleteModel(ctx, me, "default", o.Model, o.Text, o.Version > 2, nil)
 	case "deleteversion":
 		_, err = r.DeleteVersion(ctx, me, ref, o.Text, o.Seq%2 == 0, nil)
+	case "stage":
+		_, err = r.Transition(ctx, me, ref, pedigree.VersionStages[int(o.Seq)%4], o.Version > 2)
 	case "redact":
 		_, err = r.Redact(ctx, me, o.Seq, []string{o.Field}, "asked to")
 	}
@@ -180,6 +182,9 @@ func (r *registry) answers(t *rapid.T, at pedigree.At) string {
 	}
 	models, err := r.Models(ctx, me, "default", pedigree.Page{}, at)
 	add(models, err)
+	if at.IsNow() {
+		r.cards(add)
+	}
 	for _, m := range models.Items {
 		add(r.Model(ctx, me, "default", m.Name, at))
 		add(r.AliasHistory(ctx, me, "default", m.Name, "", pedigree.Page{}, at))
@@ -216,6 +221,41 @@ func (r *registry) answers(t *rapid.T, at pedigree.At) string {
 		t.Fatal(err)
 	}
 	return timeless(b)
+}
+
+// cards asks for what lists of MLflow's show, which is about the present alone.
+func (r *registry) cards(add func(v any, err error)) {
+	ctx := context.Background()
+	for _, o := range []string{"model", "model DESC", "updated_at", "updated_at DESC"} {
+		by, err := pedigree.ParseOrder(o)
+		if err != nil {
+			add(nil, err)
+			continue
+		}
+		for q := (registrar.CardQuery{Order: by, Limit: 2}); ; {
+			cards, next, err := r.SearchModelCards(ctx, me, "default", q)
+			for i := range cards {
+				cards[i].UpdatedAt = time.Time{}
+				for j := range cards[i].Newest {
+					cards[i].Newest[j].CreatedAt, cards[i].Newest[j].UpdatedAt = time.Time{}, time.Time{}
+				}
+			}
+			add(cards, err)
+			if q.Cursor = next; err != nil || next == "" {
+				break
+			}
+		}
+		for q := (registrar.CardQuery{Order: by, Limit: 3}); ; {
+			cards, next, err := r.SearchCards(ctx, me, "default", q)
+			for i := range cards {
+				cards[i].CreatedAt, cards[i].UpdatedAt = time.Time{}, time.Time{}
+			}
+			add(cards, err)
+			if q.Cursor = next; err != nil || next == "" {
+				break
+			}
+		}
+	}
 }
 
 // timeless drops times, which differ between a database's clock and the test's.

@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"context"
+	"errors"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/ledger"
@@ -175,6 +176,9 @@ func (r *Registrar) Redact(ctx context.Context, p pedigree.Principal, seq int64,
 	}
 	if appended != nil {
 		seq = appended.Last()
+		if err := r.store.Scrub(ctx); err != nil {
+			return pedigree.Entry{}, err
+		}
 	}
 	list, err := r.Entries(ctx, p, pedigree.EventQuery{After: seq - 1, Limit: 1})
 	if err != nil {
@@ -203,7 +207,7 @@ func (r *Registrar) RotateKey(ctx context.Context, p pedigree.Principal, next *l
 			return err
 		}
 		_, err = r.store.Append(ctx, a)
-		if pedigree.CodeOf(err) == pedigree.CodeConflict && ctx.Err() == nil {
+		if errors.Is(err, sqlstore.ErrMoved) && ctx.Err() == nil {
 			continue // the log has grown meanwhile
 		}
 		return err

@@ -299,7 +299,7 @@ func fits(values []any, by []pedigree.Order) bool {
 }
 
 // Search lists the versions that a filter chooses. project "" means all projects.
-// Archived versions are listed only where the filter asks for them. The pages of one
+// Archived versions and prompts are listed only where the filter asks for them. The pages of one
 // search show one moment, that of the first.
 func (r *Registrar) Search(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, filter, order string, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Summary], error) {
 	out := pedigree.List[pedigree.Summary]{Items: []pedigree.Summary{}}
@@ -307,6 +307,7 @@ func (r *Registrar) Search(ctx context.Context, _ pedigree.Principal, project pe
 	if err != nil {
 		return out, err
 	}
+	f = f.WithoutPrompts()
 	by, err := pedigree.ParseOrder(order)
 	if err != nil {
 		return out, err

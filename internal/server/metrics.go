@@ -149,6 +149,10 @@ func (b *meteredBlobs) Put(ctx context.Context, d pedigree.Digest, size int64, r
 	return b.Store.Put(ctx, d, size, &meteredReader{r: r, n: b.stored})
 }
 
+func (b *meteredBlobs) Receive(ctx context.Context, r io.Reader) (pedigree.Digest, int64, error) {
+	return b.Store.Receive(ctx, &meteredReader{r: r, n: b.stored})
+}
+
 type meteredReader struct {
 	r io.Reader
 	n prometheus.Counter

@@ -1,11 +1,13 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/pedigree-ml/pedigree"
@@ -46,7 +48,16 @@ type request struct {
 	own    func(ctx context.Context, tx *Tx) error
 	fields [][]pedigree.Field // sealed payloads, one a draft; nil where a number is missing
 	answer chan outcome
+	// state is queued until the writer claims the request or its caller leaves it.
+	state atomic.Int32
 }
+
+// The states of a request.
+const (
+	queued int32 = iota
+	claimed
+	left
+)
 
 type outcome struct {
 	appended *Appended
@@ -96,6 +107,11 @@ func (s *Store) submit(r *request) outcome {
 	select {
 	case out := <-r.answer:
 		return out
+	case <-r.ctx.Done():
+		if r.state.CompareAndSwap(queued, left) {
+			return outcome{err: r.ctx.Err()} // the writer has not seen it, and will pass it over
+		}
+		return <-r.answer // the writer has it, and answers within its own limit
 	case <-s.stopped:
 		select {
 		case out := <-r.answer:
@@ -177,6 +193,7 @@ func (s *Store) writer() {
 			}
 			break
 		}
+		batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.state.CompareAndSwap(queued, claimed) })
 		c = s.commit(c, batch)
 	}
 }
@@ -185,9 +202,30 @@ func (s *Store) writer() {
 // ever.
 const writeTimeout = 30 * time.Second
 
-// commit writes a batch and answers its members. When a statement fails, nothing was
-// written, and each member is tried alone. It returns the connection to go on with.
+// refusal says that err concerns one member of a batch alone: a rule said no. A statement
+// that failed ends the whole batch: PostgreSQL has aborted its transaction by then.
+func refusal(err error) bool {
+	switch pedigree.CodeOf(err) {
+	case pedigree.CodeInternal, pedigree.CodeUnavailable:
+		return false
+	}
+	return true
+}
+
+// commit writes a batch and answers its members, and returns the connection to go on
+// with. When a statement failed, nothing was written: a fault of the database is
+// everybody's, and any other is looked for by trying each member alone.
 func (s *Store) commit(c *conn, batch []*request) *conn {
+	batch = slices.DeleteFunc(batch, func(r *request) bool {
+		err := r.ctx.Err()
+		if err != nil { // whoever asked has gone
+			r.answer <- outcome{err: err}
+		}
+		return err != nil
+	})
+	if len(batch) == 0 {
+		return c
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	var err error
@@ -199,19 +237,19 @@ func (s *Store) commit(c *conn, batch []*request) *conn {
 			}
 			return c
 		}
-		if !busy(err) || try == 2 {
+		if !serialization(err) || try == 2 {
 			break
 		}
 	}
-	var unknown *unknownOutcome
-	if len(batch) == 1 || errors.As(err, &unknown) {
+	err = s.d.translate(err, "write")
+	if len(batch) > 1 && pedigree.CodeOf(err) != pedigree.CodeUnavailable || len(batch) > 1 && serialization(err) {
 		for _, r := range batch {
-			r.answer <- outcome{err: s.d.translate(err, "write")}
+			c = s.commit(c, []*request{r})
 		}
 		return c
 	}
 	for _, r := range batch {
-		c = s.commit(c, []*request{r})
+		r.answer <- outcome{err: err}
 	}
 	return c
 }
@@ -228,7 +266,8 @@ func (u *unknownOutcome) Unwrap() error {
 }
 
 func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn, *batchState, error) {
-	if c == nil {
+	fresh := c == nil
+	if fresh {
 		var err error
 		if c, err = s.connect(ctx, s.write); err != nil {
 			return nil, nil, err
@@ -242,6 +281,9 @@ func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn
 	}
 	if err := c.exec(ctx, s.d.beginWrite); err != nil {
 		c.close()
+		if !fresh && s.d == postgresDialect { // the connection had died since; nothing was written on it
+			return s.tryCommit(ctx, nil, batch)
+		}
 		return nil, nil, err
 	}
 	b := &batchState{s: s, tx: &Tx{s: s, c: c, current: true, checks: map[string]int64{}}}
@@ -252,6 +294,9 @@ func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn
 		if err := s.fault("before commit"); err != nil {
 			return fail(err)
 		}
+	}
+	if c.aborted() { // COMMIT would roll back, and say nothing
+		return fail(errors.New("the transaction was aborted by a statement whose error was lost"))
 	}
 	if err := c.exec(ctx, "COMMIT"); err != nil {
 		if s.d == sqliteDialect { // a commit that SQLite refuses did not happen
@@ -312,14 +357,14 @@ func (b *batchState) run(ctx context.Context, batch []*request) error {
 		}
 		if r.own != nil {
 			err := r.own(ctx, b.tx)
-			if own := (*pedigree.Error)(nil); err != nil && !errors.As(err, &own) {
+			if err != nil && !refusal(err) {
 				return err
 			}
 			b.outcomes[i].err = err
 			continue
 		}
 		appended, err := b.append(ctx, r)
-		if own := (*pedigree.Error)(nil); err != nil && !errors.As(err, &own) {
+		if err != nil && !refusal(err) {
 			return err
 		}
 		b.outcomes[i] = outcome{appended, err}
@@ -435,12 +480,13 @@ func (b *batchState) append(ctx context.Context, r *request) (*Appended, error) 
 		}
 	}
 	if a.Size != nil && *a.Size != b.edge.Size {
-		return nil, pedigree.Errorf(pedigree.CodeConflict, "the log has grown from %d to %d events meanwhile", *a.Size, b.edge.Size).WithFix("try again")
+		return nil, pedigree.Errorf(pedigree.CodeConflict, "the log has grown from %d to %d events meanwhile: %w", *a.Size, b.edge.Size, ErrMoved).WithFix("try again")
 	}
 	if err := b.checkBlobs(ctx, a); err != nil {
 		return nil, err
 	}
-	// Everything that can be refused comes before the first change of b.
+	// Everything that can be refused comes before b changes, but for b.created, whose
+	// entries of a refused request name ids that nothing else has.
 	edge, numbers := b.edge, map[string]int64{}
 	events := make([]pedigree.Event, len(a.Drafts))
 	var out statements
@@ -456,7 +502,7 @@ func (b *batchState) append(ctx context.Context, r *request) (*Appended, error) 
 		if err := b.write(ctx, &e, &edge, subject, &out); err != nil {
 			return nil, err
 		}
-		b.created[e.Subject] = cmpOr(subject, e.Seq)
+		b.created[e.Subject] = cmp.Or(subject, e.Seq)
 		events[i] = e
 	}
 	b.out.merge(&out)
@@ -475,13 +521,6 @@ func (b *batchState) append(ctx context.Context, r *request) (*Appended, error) 
 		}
 	}
 	return &Appended{Events: events}, nil
-}
-
-func cmpOr(a, b int64) int64 {
-	if a != 0 {
-		return a
-	}
-	return b
 }
 
 // event makes the event of a draft: it gives it its seq, its time and, where it
@@ -703,7 +742,7 @@ func (s *Store) rebuild(ctx context.Context, c *conn, progress func(done, size i
 			if err != nil {
 				return err
 			}
-			b.created[e.Subject] = cmpOr(subject, e.Seq)
+			b.created[e.Subject] = cmp.Or(subject, e.Seq)
 			if err := apply(e, subject, &b.out); err != nil {
 				return err
 			}

@@ -3,7 +3,10 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -98,22 +101,25 @@ func (d *dialect) translate(err error, doing string) error {
 		}
 		return pedigree.Errorf(pedigree.CodeInternal, "%s: %w", doing, err)
 	}
-	if d.name == "postgres" && !errors.Is(err, sql.ErrNoRows) && !errors.Is(err, sql.ErrTxDone) {
-		// Whatever else pgx returns, it did not reach the server or lost it.
+	if d.name == "postgres" && unreachable(err) {
 		return pedigree.Errorf(pedigree.CodeUnavailable, "the database can't be reached: %w", err).WithFix("try again")
 	}
 	return pedigree.Errorf(pedigree.CodeInternal, "%s: %w", doing, err)
 }
 
-// busy says that the database asks to try the same transaction again.
-func busy(err error) bool {
-	var lite *sqlite.Error
-	if errors.As(err, &lite) {
-		c := lite.Code() & 0xff
-		return c == sqlite3.SQLITE_BUSY || c == sqlite3.SQLITE_LOCKED
-	}
+// serialization says that PostgreSQL asks to try the same transaction again. SQLite has
+// waited already.
+func serialization(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+}
+
+// unreachable says that a connection could not be made, or was lost.
+func unreachable(err error) bool {
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrConnDone) || strings.Contains(err.Error(), "conn closed")
 }
 
 func micros(t time.Time) int64 { return t.UnixMicro() }

@@ -5,7 +5,8 @@
 // fields, tree hashes, head. view_ tables answer questions; apply (in apply.go) is
 // the only code that writes them, and [Store.Rebuild] makes the same tables again
 // from the log alone. own_ tables hold what is not audited: blobs and leases,
-// idempotency keys.
+// idempotency keys, and what training code reports: experiments, runs, logged models
+// and the names of their files.
 //
 // An append gives events their seq, time and version numbers, hashes them into the
 // tree and applies them, all in one transaction under the log's lock. Appends that

@@ -21,18 +21,22 @@ var errNoRows = sql.ErrNoRows
 
 // Head is the size of the log now, in events.
 func (s *Store) Head(ctx context.Context) (int64, error) {
-	c, err := s.readers.get(ctx, s)
-	if err != nil {
-		return 0, s.d.translate(err, "read the log's head")
-	}
-	var size int64
-	tx := &Tx{s: s, c: c, current: true}
-	if err := tx.row(ctx, "SELECT size FROM log_head WHERE id = 1", nil, &size); err != nil {
+	for {
+		c, kept, err := s.readers.get(ctx, s)
+		if err != nil {
+			return 0, s.d.translate(err, "read the log's head")
+		}
+		var size int64
+		tx := &Tx{s: s, c: c, current: true}
+		if err = tx.row(ctx, "SELECT size FROM log_head WHERE id = 1", nil, &size); err == nil {
+			s.readers.put(c)
+			return size, nil
+		}
 		s.readers.drop(c)
-		return 0, s.d.translate(err, "read the log's head")
+		if !kept || ctx.Err() != nil { // one that was kept may have died since
+			return 0, s.d.translate(err, "read the log's head")
+		}
 	}
-	s.readers.put(c)
-	return size, nil
 }
 
 // Root is the size of the tree and its root hash, as of tx's moment.

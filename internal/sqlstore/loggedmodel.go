@@ -25,6 +25,8 @@ type LoggedModel struct {
 	Tags             []KeyValue
 	Params           []KeyValue
 	Metrics          []RunMetric
+
+	project string
 }
 
 // LoggedModelSearch asks for logged models of experiments.
@@ -40,11 +42,11 @@ type LoggedModelSearch struct {
 	Limit    int
 }
 
-const loggedModelColumns = "SELECT id, experiment, name, model_type, source_run, status, artifact_uri, stage, created, updated FROM own_logged_models "
+const loggedModelColumns = "SELECT project, id, experiment, name, model_type, source_run, status, artifact_uri, stage, created, updated FROM own_logged_models "
 
 func scanLoggedModel(rows rows) (LoggedModel, error) {
 	var m LoggedModel
-	err := rows.Scan(&m.ID, &m.Experiment, &m.Name, &m.Type, &m.SourceRun, &m.Status, &m.ArtifactURI, &m.Stage, &m.Created, &m.Updated)
+	err := rows.Scan(&m.project, &m.ID, &m.Experiment, &m.Name, &m.Type, &m.SourceRun, &m.Status, &m.ArtifactURI, &m.Stage, &m.Created, &m.Updated)
 	return m, err
 }
 
@@ -192,10 +194,12 @@ ORDER BY created DESC, id LIMIT 1`, []any{run, project, name}, func(rows rows) e
 func (tx *Tx) loggedModelsByID(ctx context.Context, project string, ids []string) ([]LoggedModel, error) {
 	byID := make(map[string]*LoggedModel, len(ids))
 	err := inLists(ids, func(chunk []string) error {
-		in, args := list([]any{project}, chunk)
-		return tx.each(ctx, "read logged models", loggedModelColumns+"WHERE project = $1 AND id IN ("+in+")", args, func(rows rows) error {
+		in, args := list(nil, chunk)
+		return tx.each(ctx, "read logged models", loggedModelColumns+"WHERE id IN ("+in+")", args, func(rows rows) error {
 			m, err := scanLoggedModel(rows)
-			byID[m.ID] = &m
+			if m.project == project { // see runsByID
+				byID[m.ID] = &m
+			}
 			return err
 		})
 	})

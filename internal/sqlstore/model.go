@@ -72,9 +72,11 @@ func (tx *Tx) changed(ctx context.Context, subject string, created int64) (int64
 }
 
 // ModelNames lists the names of models in a project, after the given one, with the
-// id that each has at tx's moment.
+// id that each has at tx's moment. Prompts are left out.
 func (tx *Tx) ModelNames(ctx context.Context, projectID string, after pedigree.Name, limit int) (names []pedigree.Name, ids []string, err error) {
-	err = tx.each(ctx, "list models", "SELECT name, model FROM view_names WHERE project = $1 AND name > $2 AND "+tx.open("")+" ORDER BY name LIMIT $3", []any{projectID, string(after), limit}, func(rows rows) error {
+	err = tx.each(ctx, "list models", `SELECT n.name, n.model FROM view_names n WHERE n.project = $1 AND n.name > $2 AND `+tx.open("n.")+` AND NOT EXISTS
+(SELECT 1 FROM view_models m JOIN view_attributes a ON a.subject = m.seq WHERE m.id = n.model AND a.field = 'tags' AND a.key = $4 AND a.text = 'true' AND `+tx.open("a.")+`)
+ORDER BY n.name LIMIT $3`, []any{projectID, string(after), limit, "tags." + pedigree.PromptTag}, func(rows rows) error {
 		var name pedigree.Name
 		var id string
 		err := rows.Scan((*string)(&name), &id)

@@ -34,6 +34,8 @@ type Run struct {
 	Datasets []RunDataset
 	// Inputs and Outputs are logged models.
 	Inputs, Outputs []RunModel
+
+	project string
 }
 
 // RunMetric is one measurement.
@@ -91,11 +93,11 @@ type RunSearch struct {
 // RunNameTag is the tag that holds the name of a run as well.
 const RunNameTag = "mlflow.runName"
 
-const runColumns = "SELECT id, experiment, name, user_id, status, start_time, end_time, artifact_uri, stage FROM own_runs "
+const runColumns = "SELECT project, id, experiment, name, user_id, status, start_time, end_time, artifact_uri, stage FROM own_runs "
 
 func scanRun(rows rows) (Run, error) {
 	var r Run
-	err := rows.Scan(&r.ID, &r.Experiment, &r.Name, &r.User, &r.Status, &r.Start, &r.End, &r.ArtifactURI, &r.Stage)
+	err := rows.Scan(&r.project, &r.ID, &r.Experiment, &r.Name, &r.User, &r.Status, &r.Start, &r.End, &r.ArtifactURI, &r.Stage)
 	return r, err
 }
 
@@ -445,10 +447,13 @@ func (tx *Tx) Run(ctx context.Context, project, id string) (Run, error) {
 func (tx *Tx) runsByID(ctx context.Context, project string, ids []string) ([]Run, error) {
 	byID := make(map[string]*Run, len(ids))
 	err := inLists(ids, func(chunk []string) error {
-		in, args := list([]any{project}, chunk)
-		return tx.each(ctx, "read runs", runColumns+"WHERE project = $1 AND id IN ("+in+")", args, func(rows rows) error {
+		in, args := list(nil, chunk)
+		// The project is compared here: given it, SQLite would look at all its runs.
+		return tx.each(ctx, "read runs", runColumns+"WHERE id IN ("+in+")", args, func(rows rows) error {
 			r, err := scanRun(rows)
-			byID[r.ID] = &r
+			if r.project == project {
+				byID[r.ID] = &r
+			}
 			return err
 		})
 	})
@@ -511,9 +516,9 @@ func (tx *Tx) runDatasets(ctx context.Context, ids []string, byID map[string]*Ru
 	return inLists(ids, func(chunk []string) error {
 		in, args := list(nil, chunk)
 		return tx.each(ctx, "read data sets", `SELECT x.run, x.tags, d.name, d.digest, d.source_type, d.source, d.schema_text, d.profile
-FROM own_run_datasets x JOIN own_runs r ON r.id = x.run
-JOIN own_datasets d ON d.project = r.project AND d.experiment = r.experiment AND d.name = x.name AND d.digest = x.digest
-WHERE x.run IN (`+in+") ORDER BY x.run, x.ord", args, func(rows rows) error {
+FROM own_run_datasets x CROSS JOIN own_runs r CROSS JOIN own_datasets d
+WHERE r.id = x.run AND d.project = r.project AND d.experiment = r.experiment AND d.name = x.name AND d.digest = x.digest
+AND x.run IN (`+in+") ORDER BY x.run, x.ord", args, func(rows rows) error {
 			var d RunDataset
 			var run, tags string
 			err := rows.Scan(&run, &tags, &d.Name, &d.Digest, &d.SourceType, &d.Source, &d.Schema, &d.Profile)

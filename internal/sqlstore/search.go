@@ -48,13 +48,19 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 	if driver != nil {
 		// CROSS JOIN keeps SQLite from looking at every version first; PostgreSQL takes
 		// it for any join.
-		from = "view_attributes d CROSS JOIN view_versions v"
 		seq = "d.subject"
 		cond, err := c.attribute("d", driver)
 		if err != nil {
 			return nil, nil, err
 		}
-		where = append([]string{cond, "v.seq = d.subject"}, where...)
+		if driver.Field.Type() == pedigree.NumberField {
+			// One metric may have been measured on two splits: several rows, one version.
+			from = "(SELECT DISTINCT d.subject AS subject FROM view_attributes d WHERE " + cond + ") d CROSS JOIN view_versions v"
+			where = append([]string{"v.seq = d.subject"}, where...)
+		} else {
+			from = "view_attributes d CROSS JOIN view_versions v"
+			where = append([]string{cond, "v.seq = d.subject"}, where...)
+		}
 	}
 	from += " CROSS JOIN view_models m CROSS JOIN view_names n CROSS JOIN view_projects p"
 	where = append(where, "m.id = v.model", "n.model = v.model", tx.open("n."), "p.id = m.project")
@@ -274,7 +280,7 @@ func (c *compiler) orderValue(f pedigree.FilterField) (string, pedigree.FieldTyp
 	case "created_at":
 		return "v.seq", timeOrVersion, nil
 	case "updated_at":
-		return "v.updated_seq", timeOrVersion, nil
+		return c.updated(), timeOrVersion, nil
 	case "version":
 		return "v.number", timeOrVersion, nil
 	case "model":
@@ -488,7 +494,7 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 		}
 		column := map[string]string{"model": "n.name", "project": "p.name", "version": "v.number"}[spec.Name]
 		if spec.Name == "version" {
-			return c.compare(column, n.Cmp, n.Values, func(v pedigree.FilterValue) any { return v.Number }), nil
+			return c.compare("CAST("+column+" AS DOUBLE PRECISION)", n.Cmp, n.Values, func(v pedigree.FilterValue) any { return v.Number }), nil
 		}
 		return c.compare(column, n.Cmp, n.Values, textValue), nil
 	case "alias":
@@ -510,7 +516,7 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 		if err != nil {
 			return "", err
 		}
-		column := map[string]string{"created_at": "v.seq", "updated_at": "v.updated_seq"}[spec.Name]
+		column := map[string]string{"created_at": "v.seq", "updated_at": c.updated()}[spec.Name]
 		return "(SELECT e.time FROM log_events e WHERE e.seq = " + column + ") " + c.compare("", n.Cmp, []pedigree.FilterValue{{}}, func(pedigree.FilterValue) any { return micros(t) }), nil
 	case "created_by":
 		if null {
@@ -529,9 +535,22 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 		if null {
 			return always, nil
 		}
-		return c.compare(c.complete(), n.Cmp, n.Values, func(v pedigree.FilterValue) any { return v.Number }), nil
+		return c.compare("CAST("+c.complete()+" AS DOUBLE PRECISION)", n.Cmp, n.Values, func(v pedigree.FilterValue) any { return v.Number }), nil
 	}
 	return "", pedigree.Errorf(pedigree.CodeUnsupported, "searching by %s is not offered", spec.Name)
+}
+
+// updated is the last event that changed v, as MLflow counts it. The column has no
+// history: about the past it is read from the log.
+func (c *compiler) updated() string {
+	if c.tx.current {
+		return "v.updated_seq"
+	}
+	last := fmt.Sprintf(" AND e.seq <= %d", c.tx.last)
+	return "(SELECT max(u.seq) FROM (SELECT max(e.seq) AS seq FROM log_events e WHERE e.subject = v.model || '/' || v.number AND (e.type IN " +
+		"('version.registered', 'version.edited', 'version.amended', 'version.archived', 'version.restored', 'version.deleted') OR " +
+		"e.type IN ('version.tagged', 'version.untagged') AND EXISTS (SELECT 1 FROM log_fields f WHERE f.seq = e.seq AND f.name = 'key' AND f.value = '\"" + pedigree.StageTag + "\"'))" + last +
+		" UNION ALL SELECT max(e.seq) FROM log_events e WHERE e.subject = v.model AND e.type = 'model.renamed' AND e.seq > v.seq" + last + ") u)"
 }
 
 func (c *compiler) archived() string {

@@ -98,7 +98,7 @@ func (s *Store) openSQLite(path string, connections int) error {
 		return pedigree.Errorf(pedigree.CodeUnavailable, "the folder of the database can't be made: %w", err)
 	}
 	uri := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=secure_delete(1)" +
 		"&_pragma=temp_store(MEMORY)&_pragma=cache_size(-16000)" // statement journals, and pages, in memory: 16 MB a connection at most
 	var err error
 	if s.write, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
@@ -214,6 +214,17 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
+// Scrub makes what was erased disappear from the database's own files as far as that can
+// be asked for: SQLite overwrites what it deletes, and here gives up the copies in its
+// write-ahead log. PostgreSQL does so by VACUUM, in its own time.
+func (s *Store) Scrub(ctx context.Context) error {
+	if s.d != sqliteDialect {
+		return nil
+	}
+	_, err := s.write.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	return s.d.translate(err, "truncate the write-ahead log")
+}
+
 // Kind is "sqlite" or "postgres".
 func (s *Store) Kind() string { return s.d.name }
 
@@ -280,8 +291,23 @@ func (c *conn) query(ctx context.Context, text string, args ...any) (*sql.Rows, 
 	return c.c.QueryContext(ctx, text, args...)
 }
 
-// end ends the connection's transaction with word, COMMIT or ROLLBACK. A connection
-// that can't roll back is closed: end then reports false.
+// aborted says that a statement of this transaction failed on PostgreSQL, which then
+// answers COMMIT by rolling back, without an error.
+func (c *conn) aborted() bool {
+	aborted := false
+	if c.d == postgresDialect {
+		_ = c.c.Raw(func(driver any) error {
+			if pg, ok := driver.(*stdlib.Conn); ok {
+				aborted = pg.Conn().PgConn().TxStatus() == 'E'
+			}
+			return nil
+		})
+	}
+	return aborted
+}
+
+// rollback ends the connection's transaction. A connection that can't roll back is
+// closed, and rollback reports false.
 func (c *conn) rollback() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -316,12 +342,8 @@ type Tx struct {
 // at. It returns [pedigree.CodeNotRecorded] for a moment before the first event, and
 // what f returns.
 func (s *Store) Read(ctx context.Context, at pedigree.At, f func(tx *Tx) error) error {
-	c, err := s.readers.get(ctx, s)
+	c, err := s.readers.begin(ctx, s, s.d.beginRead)
 	if err != nil {
-		return s.d.translate(err, "begin to read")
-	}
-	if err := c.exec(ctx, s.d.beginRead); err != nil {
-		s.readers.drop(c)
 		return s.d.translate(err, "begin to read")
 	}
 	defer func() {
@@ -341,34 +363,69 @@ func (s *Store) Read(ctx context.Context, at pedigree.At, f func(tx *Tx) error) 
 // pool keeps the connections that read, with their prepared statements; slots
 // bounds their number.
 type pool struct {
-	slots chan struct{}
-	idle  chan *conn
+	slots  chan struct{}
+	mu     sync.Mutex
+	idle   []*conn
+	closed bool
 }
 
-func newPool(n int) *pool {
-	return &pool{slots: make(chan struct{}, n), idle: make(chan *conn, n)}
+func newPool(n int) *pool { return &pool{slots: make(chan struct{}, n)} }
+
+// begin returns a connection on which a first statement has run. One that was kept may
+// have died since: then there is another.
+func (p *pool) begin(ctx context.Context, s *Store, first string) (*conn, error) {
+	for {
+		c, kept, err := p.get(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if err = c.exec(ctx, first); err == nil {
+			return c, nil
+		}
+		p.drop(c)
+		if !kept || ctx.Err() != nil {
+			return nil, err
+		}
+	}
 }
 
-func (p *pool) get(ctx context.Context, s *Store) (*conn, error) {
+func (p *pool) get(ctx context.Context, s *Store) (c *conn, kept bool, err error) {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, false, ctx.Err()
 	}
-	select {
-	case c := <-p.idle:
-		return c, nil
+	p.mu.Lock()
+	closed := p.closed
+	if n := len(p.idle); n > 0 {
+		c, p.idle = p.idle[n-1], p.idle[:n-1]
+	}
+	p.mu.Unlock()
+	switch {
+	case closed:
+		err = errClosed
+	case c != nil:
+		return c, true, nil
 	default:
+		c, err = s.connect(ctx, s.read)
 	}
-	c, err := s.connect(ctx, s.read)
 	if err != nil {
 		<-p.slots
 	}
-	return c, err
+	return c, false, err
 }
 
+// put gives a connection back; once the pool is closed, so is the connection.
 func (p *pool) put(c *conn) {
-	p.idle <- c
+	p.mu.Lock()
+	closed := p.closed
+	if !closed {
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
+	if closed {
+		c.close()
+	}
 	<-p.slots
 }
 
@@ -381,13 +438,12 @@ func (p *pool) drop(c *conn) {
 }
 
 func (p *pool) close() {
-	for {
-		select {
-		case c := <-p.idle:
-			c.close()
-		default:
-			return
-		}
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	for _, c := range idle {
+		c.close()
 	}
 }
 

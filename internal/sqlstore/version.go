@@ -285,7 +285,7 @@ func (tx *Tx) Artifact(ctx context.Context, modelID string, n pedigree.VersionNu
 // HasVersion says whether a version of a model of the project is there at tx's moment.
 func (tx *Tx) HasVersion(ctx context.Context, projectID, modelID string, n pedigree.VersionNumber) (bool, error) {
 	var count int
-	err := tx.row(ctx, "SELECT count(*) FROM view_versions v JOIN view_models m ON m.id = v.model WHERE m.project = $1 AND v.model = $2 AND v.number = $3 AND "+tx.alive("v."),
+	err := tx.row(ctx, "SELECT count(*) FROM view_versions v JOIN view_models m ON m.id = v.model WHERE m.project = $1 AND v.model = $2 AND v.number = $3 AND "+tx.alive("v.")+" AND "+tx.alive("m."),
 		[]any{projectID, modelID, int64(n)}, &count)
 	return count > 0, tx.s.d.translate(err, "find a version")
 }
