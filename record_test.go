@@ -244,3 +244,21 @@ func TestParseImage(t *testing.T) {
 		}
 	}
 }
+
+// TestMostFiles: the documented number of files fits, with paths of some length.
+func TestMostFiles(t *testing.T) {
+	r := Record{Artifact: Artifact{Kind: ArtifactStored}}
+	for i := range MaxFiles {
+		r.Artifact.Files = append(r.Artifact.Files, File{Path: fmt.Sprintf("checkpoints/shard-%05d/part-%08d-of-%08d.safetensors", i%97, i, MaxFiles), Digest: DigestBytes(nil)})
+	}
+	if err := r.Normalize(); err != nil {
+		t.Error(err)
+	}
+	r.Artifact.Digest = ""
+	for i := range r.Artifact.Files {
+		r.Artifact.Files[i].Path = strings.Repeat("x", 200) + "/" + strings.Repeat("y", 200) + "/" + r.Artifact.Files[i].Path
+	}
+	if err := r.Normalize(); CodeOf(err) != CodeTooLarge {
+		t.Errorf("got %v, want too large", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
@@ -137,7 +138,7 @@ func (r *Registrar) SearchCards(ctx context.Context, _ pedigree.Principal, proje
 func (r *Registrar) SearchModelCards(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, q CardQuery) (cards []ModelCard, next string, err error) {
 	s := sqlstore.ModelSearch{Filter: q.Filter, Skip: q.Skip, Limit: q.Limit}
 	if q.Cursor != "" {
-		if err := json.Unmarshal([]byte(q.Cursor), &s.After); err != nil || s.After == nil {
+		if err := json.Unmarshal([]byte(q.Cursor), &s.After); err != nil || s.After == nil || strings.ContainsRune(s.After.Name, 0) {
 			return nil, "", pedigree.Errorf(pedigree.CodeInvalid, "the page cursor is not one that this registry gave out")
 		}
 	}

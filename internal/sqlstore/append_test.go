@@ -1,12 +1,14 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -314,5 +316,165 @@ func TestClosedStore(t *testing.T) {
 	_, err := s.Append(context.Background(), Append{Principal: pedigree.Local, Drafts: []pedigree.Draft{register(model)}})
 	if pedigree.CodeOf(err) != pedigree.CodeUnavailable {
 		t.Errorf("got %v, want unavailable", err)
+	}
+}
+
+// TestFailedStatement: a statement that fails takes its own member of the batch down and
+// no other; PostgreSQL aborts the whole transaction then, and must not be believed when
+// it answers COMMIT.
+func TestFailedStatement(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		s := mustOpen(t, database)
+		mustBegin(t, s)
+		ctx := context.Background()
+		d := pedigree.DigestBytes([]byte("weights"))
+		own := func(f func(ctx context.Context, tx *Tx) error) *request {
+			return &request{ctx: ctx, own: f, answer: make(chan outcome, 1)}
+		}
+		good := own(func(ctx context.Context, tx *Tx) error { return tx.addBlob(ctx, "prj_1", d, 7) })
+		bad := own(func(ctx context.Context, tx *Tx) error {
+			return tx.each(ctx, "read nothing", "SELECT no_such_column FROM log_head", nil, func(rows) error { return nil })
+		})
+		swallowed := own(func(ctx context.Context, tx *Tx) error { // an error that is lost on the way
+			_ = tx.each(ctx, "read nothing", "SELECT no_such_column FROM log_head", nil, func(rows) error { return nil })
+			return nil
+		})
+		c := s.commit(nil, []*request{good, bad, swallowed})
+		if c != nil {
+			defer c.close()
+		}
+		if out := <-good.answer; out.err != nil {
+			t.Errorf("the innocent member: %v", out.err)
+		}
+		if out := <-bad.answer; pedigree.CodeOf(out.err) != pedigree.CodeInternal {
+			t.Errorf("the member whose statement failed: got %v, want an internal error", out.err)
+		}
+		have, err := s.HaveBlobs(ctx, "prj_1", []pedigree.Digest{d})
+		if err != nil || !have[d] {
+			t.Errorf("acknowledged and not there: %v, %v", have, err)
+		}
+		verify(t, s)
+	})
+}
+
+// TestCloseAfterReader: Close comes back when a read outlives its beginning.
+func TestCloseAfterReader(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		s, err := Open(context.Background(), Config{Database: database, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustBegin(t, s)
+		reading, release, read := make(chan struct{}), make(chan struct{}), make(chan error)
+		go func() {
+			read <- s.Read(context.Background(), pedigree.At{}, func(*Tx) error {
+				close(reading)
+				<-release
+				return nil
+			})
+		}()
+		<-reading
+		closed := make(chan struct{})
+		go func() { _ = s.Close(); close(closed) }()
+		<-s.stopped // Close is on its way
+		close(release)
+		<-read
+		<-closed // hangs for ever where the reader's connection is kept
+	})
+}
+
+// TestLostConnections: after PostgreSQL dropped every connection, reads and writes go on.
+func TestLostConnections(t *testing.T) {
+	database := pgtest.Database(t)
+	s, admin := mustOpen(t, database), mustOpen(t, database)
+	_, model := mustBegin(t, s)
+	ctx := context.Background()
+	for range 3 {
+		if _, err := s.Head(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c, err := admin.connect(ctx, admin.write)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.exec(ctx, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
+			t.Fatal(err)
+		}
+		c.close()
+		if _, err := s.Head(ctx); err != nil {
+			t.Errorf("head: %v", err)
+		}
+		if err := s.Read(ctx, pedigree.At{}, func(*Tx) error { return nil }); err != nil {
+			t.Errorf("read: %v", err)
+		}
+		if _, err := s.Append(ctx, Append{Principal: pedigree.Local, Drafts: []pedigree.Draft{register(model)}}); err != nil {
+			t.Errorf("append: %v", err)
+		}
+	}
+	if size := verify(t, s); size != 6 {
+		t.Errorf("the log has %d events, want 6", size)
+	}
+}
+
+// TestAbandoned: a caller that leaves while the writer is busy with others gets its own
+// error at once, and is not written afterwards.
+func TestAbandoned(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "pedigree.db"))
+	_, model := mustBegin(t, s)
+	busy, release := make(chan struct{}), make(chan struct{})
+	blocker := make(chan error)
+	go func() {
+		blocker <- s.own(context.Background(), func(context.Context, *Tx) error {
+			close(busy)
+			<-release
+			return nil
+		})
+	}()
+	<-busy
+	ctx, cancel := context.WithCancel(context.Background())
+	left := make(chan error)
+	go func() {
+		_, err := s.Append(ctx, Append{Principal: pedigree.Local, Drafts: []pedigree.Draft{register(model)}})
+		left <- err
+	}()
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the caller's own end", err)
+	}
+	close(release)
+	if err := <-blocker; err != nil {
+		t.Error(err)
+	}
+	if size := verify(t, s); size != 3 {
+		t.Errorf("the log has %d events, want 3", size)
+	}
+}
+
+// TestErasedPages: an erased value is not left in the free pages of SQLite's file.
+func TestErasedPages(t *testing.T) {
+	database := filepath.Join(t.TempDir(), "pedigree.db")
+	s := mustOpen(t, database)
+	_, model := mustBegin(t, s)
+	const secret = "jane.doe@example.org"
+	params := map[string]string{}
+	for i := range 300 {
+		params[fmt.Sprint("k", i)] = secret + fmt.Sprint(i)
+	}
+	e := mustAppend(t, s, pedigree.Draft{Type: pedigree.VersionRegistered, Subject: model + pedigree.NextVersion, Payload: pedigree.Payload{"params": params}}).Events[0]
+	for range 30 {
+		mustAppend(t, s, register(model))
+	}
+	mustAppend(t, s, pedigree.Draft{Type: pedigree.PayloadRedacted, Subject: e.Subject, Payload: pedigree.Payload{"event": e.Seq, "fields": []string{"params"}}})
+	if err := s.Scrub(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{database, database + "-wal"} {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(content, []byte(secret)); n > 0 {
+			t.Errorf("the erased value is %d times in %s", n, filepath.Base(name))
+		}
 	}
 }
