@@ -6,8 +6,9 @@
 //	verifylog --checkpoint seen.txt --key 'models.example.org/log+5d9a9328+AQOh…' export.jsonl
 //
 // It recomputes each payload digest, each leaf and the Merkle root. With a checkpoint
-// it checks that the key signed it and that the log had that root at that size.
-// It does not follow key rotations or look for silent erasures; pedigree verify does.
+// it checks that the log had that root at that size and that the key signed it, or a key
+// that the log names later under a checkpoint of the one before. It does not look for
+// silent erasures; pedigree verify does.
 package main
 
 import (
@@ -37,21 +38,22 @@ type entry struct {
 	}
 }
 
-// check checks an entry by itself. One without an envelope was not to be read by
-// whoever exported it, and counts as its leaf.
-func (e *entry) check() error {
+// check checks an entry by itself and returns its type. One without an envelope was not to
+// be read by whoever exported it, and counts as its leaf.
+func (e *entry) check() (string, error) {
 	if e.Envelope == "" && len(e.Fields) == 0 && len(e.Leaf) == 32 {
-		return nil
+		return "", nil
 	}
 	if leaf := sha256.Sum256([]byte("\x00" + e.Envelope)); !bytes.Equal(leaf[:], e.Leaf) {
-		return fmt.Errorf("event %d: the envelope does not have the hash of its leaf", e.Seq)
+		return "", fmt.Errorf("event %d: the envelope does not have the hash of its leaf", e.Seq)
 	}
 	var envelope struct {
 		V, Seq        int64
+		Type          string
 		PayloadDigest string `json:"payload_digest"`
 	}
 	if err := json.Unmarshal([]byte(e.Envelope), &envelope); err != nil || envelope.V != 1 || envelope.Seq != e.Seq {
-		return fmt.Errorf("event %d: the envelope is of event %d in format %d (%v)", e.Seq, envelope.Seq, envelope.V, err)
+		return "", fmt.Errorf("event %d: the envelope is of event %d in format %d (%v)", e.Seq, envelope.Seq, envelope.V, err)
 	}
 	var lines []string
 	for _, f := range e.Fields {
@@ -60,15 +62,25 @@ func (e *entry) check() error {
 			f.Commitment = sum[:]
 		}
 		if strings.Trim(f.Name, "abcdefghijklmnopqrstuvwxyz_") != "" || len(f.Commitment) != 32 || f.Value != nil && len(f.Salt) != 32 {
-			return fmt.Errorf("event %d: field %q is malformed", e.Seq, f.Name)
+			return "", fmt.Errorf("event %d: field %q is malformed", e.Seq, f.Name)
 		}
 		lines = append(lines, fmt.Sprintf("%s %x\n", f.Name, f.Commitment))
 	}
 	sort.Strings(lines) // that is by name: the space sorts before all that a name consists of
 	if got := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("pedigree-payload/1\n"+strings.Join(lines, "")))); got != envelope.PayloadDigest {
-		return fmt.Errorf("event %d: its fields have the digest %s, the envelope says %s", e.Seq, got, envelope.PayloadDigest)
+		return "", fmt.Errorf("event %d: its fields have the digest %s, the envelope says %s", e.Seq, got, envelope.PayloadDigest)
 	}
-	return nil
+	return envelope.Type, nil
+}
+
+// text is the value of a field that is a text, "" where there is none.
+func (e *entry) text(name string) (s string) {
+	for _, f := range e.Fields {
+		if f.Name == name {
+			_ = json.Unmarshal(f.Value, &s)
+		}
+	}
+	return s
 }
 
 // tree is the right edge of a Merkle tree: its complete subtrees, the largest first.
@@ -121,22 +133,43 @@ func openCheckpoint(note, key string) (string, error) {
 			return text, nil
 		}
 	}
-	return "", errors.New("the checkpoint is not signed by the key that was given")
+	return "", errors.New("the checkpoint is not signed by the key that was given, or one that followed it")
 }
 
-// verify reads an export and returns its tree. One of the sizes of the log must give
-// the checkpoint: origin, size and root on a line each. "" stands for none.
-func verify(export io.Reader, checkpoint string) (t tree, err error) {
+// is checks that the tree is the one of a checkpoint, which key signed.
+func (t *tree) is(note, key string) error {
+	text, err := openCheckpoint(note, key)
+	if err != nil {
+		return err
+	}
+	size, root, err := sizeAndRoot(text)
+	if err != nil || size != t.size || root != t.root() {
+		return fmt.Errorf("the first %d events have the root %s, the checkpoint says %s of %d (%v)", t.size, t.root(), root, size, err)
+	}
+	return nil
+}
+
+// sizeAndRoot reads a checkpoint: origin, size and root on a line each.
+func sizeAndRoot(text string) (size int64, root string, err error) {
+	var origin string
+	_, err = fmt.Sscanf(text, "%s\n%d\n%s", &origin, &size, &root)
+	return size, root, err
+}
+
+// verify reads an export and returns its tree. One of the sizes of the log must give the
+// checkpoint note, "" for none, signed by key or by one that followed it by then.
+func verify(export io.Reader, note, key string) (t tree, err error) {
 	var size int64
-	var origin, root string
-	if checkpoint != "" {
-		if _, err := fmt.Sscanf(checkpoint, "%s\n%d\n%s", &origin, &size, &root); err != nil || size < 0 {
+	if note != "" {
+		if size, _, err = sizeAndRoot(note); err != nil || size < 0 {
 			return t, fmt.Errorf("the checkpoint is not origin, size and root (%v)", err)
 		}
 	}
 	for dec := json.NewDecoder(export); ; {
-		if checkpoint != "" && t.size == size && t.root() != root {
-			return t, fmt.Errorf("the first %d events have the root %s, the checkpoint says %s", size, t.root(), root)
+		if note != "" && t.size == size {
+			if err := t.is(note, key); err != nil {
+				return t, err
+			}
 		}
 		var e entry
 		if err := dec.Decode(&e); err == io.EOF {
@@ -147,8 +180,16 @@ func verify(export io.Reader, checkpoint string) (t tree, err error) {
 		if e.Seq != t.size {
 			return t, fmt.Errorf("after %d events comes event %d: events are missing or out of order", t.size, e.Seq)
 		}
-		if err := e.check(); err != nil {
+		typ, err := e.check()
+		if err != nil {
 			return t, err
+		}
+		// A rotation that another key signed is of before or after the key that was given.
+		if _, err := openCheckpoint(e.text("checkpoint"), key); err == nil && typ == "log.key_rotated" && t.size < size {
+			if err := t.is(e.text("checkpoint"), key); err != nil {
+				return t, fmt.Errorf("event %d rotates the key under a wrong checkpoint: %w", e.Seq, err)
+			}
+			key = e.text("key")
 		}
 		t.add(e.Leaf)
 	}
@@ -161,18 +202,18 @@ func verify(export io.Reader, checkpoint string) (t tree, err error) {
 func run(args []string, export io.Reader, stdout io.Writer) error {
 	flags := flag.NewFlagSet("verifylog [EXPORT]", flag.ContinueOnError)
 	file := flags.String("checkpoint", "", "`file` with a signed checkpoint of the log")
-	key := flags.String("key", "", "public `key` of the log, name+hash+base64")
+	key := flags.String("key", "", "public `key` of the log that you trust, name+hash+base64")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	checkpoint := ""
+	note := ""
 	if *file != "" || *key != "" {
-		note, err := os.ReadFile(*file)
+		text, err := os.ReadFile(*file)
 		if err != nil {
 			return err
 		}
-		if checkpoint, err = openCheckpoint(string(note), *key); err != nil {
-			return err
+		if note = string(text); note == "" {
+			return errors.New("the checkpoint is empty")
 		}
 	}
 	if flags.NArg() > 0 {
@@ -183,7 +224,7 @@ func run(args []string, export io.Reader, stdout io.Writer) error {
 		defer f.Close()
 		export = f
 	}
-	t, err := verify(export, checkpoint)
+	t, err := verify(export, note, *key)
 	if err != nil {
 		return err
 	}

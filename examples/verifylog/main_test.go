@@ -86,6 +86,73 @@ func exportLog(t *testing.T, origin string) (lines []string, checkpoints []pedig
 	return lines, checkpoints, key
 }
 
+// TestFollowsKeys rotates the key of a log twice: each key vouches for the checkpoints of
+// the time from it on, and for none after its rotation by itself.
+func TestFollowsKeys(t *testing.T) {
+	const origin = "models.example.org/log"
+	random := rand.NewChaCha8([32]byte([]byte("a seed that is thirty-two bytes!")))
+	var edge ledger.Edge
+	var lines, keys, notes []string // notes[i]: of the time of keys[i]
+	var signers []*ledger.Signer
+	sign := func(signer *ledger.Signer) string {
+		root, err := edge.Root()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cp, err := signer.Sign(edge.Size, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cp.Note
+	}
+	for i := range 3 {
+		private, key, err := ledger.NewKey(random, origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := ledger.NewSigner(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		typ, payload := pedigree.LogCreated, map[string]any{"origin": origin, "key": key}
+		if i > 0 {
+			typ, payload = pedigree.KeyRotated, map[string]any{"key": key, "checkpoint": sign(signers[i-1])}
+		}
+		texts := map[string]json.RawMessage{}
+		for name, value := range payload {
+			if texts[name], err = json.Marshal(value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fields, err := ledger.Seal(texts, random)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := pedigree.Event{V: 1, Seq: int64(i), Type: typ, Actor: "system", Subject: "log", PayloadDigest: ledger.PayloadDigest(fields)}
+		leaf := ledger.Leaf(e.Envelope())
+		edge.Append(leaf)
+		line, err := json.Marshal(pedigree.Entry{Envelope: e.Envelope(), Fields: fields, Seq: e.Seq, Leaf: leaf[:]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, keys, signers = append(lines, string(line)+"\n"), append(keys, key), append(signers, signer)
+		notes = append(notes, sign(signer))
+	}
+	stale := sign(signers[0]) // by a key that was replaced
+	for _, tt := range []struct {
+		key, note string
+		ok        bool
+	}{
+		{keys[0], notes[0], true}, {keys[0], notes[1], true}, {keys[0], notes[2], true}, {keys[1], notes[2], true}, {keys[2], notes[2], true},
+		{keys[1], notes[0], false}, {keys[2], notes[1], false}, {keys[0], stale, false}, {keys[2], stale, false},
+	} {
+		err := run([]string{"--checkpoint", mustWrite(t, tt.note), "--key", tt.key}, strings.NewReader(strings.Join(lines, "")), &bytes.Buffer{})
+		if (err == nil) != tt.ok {
+			t.Errorf("key %s and checkpoint %q: got %v, want it accepted: %v", tt.key, tt.note, err, tt.ok)
+		}
+	}
+}
+
 func mustWrite(t *testing.T, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")
@@ -115,7 +182,7 @@ func TestVerifiesWhatPedigreeExports(t *testing.T) {
 
 	// The root at every size, by both programs.
 	for size := range len(lines) + 1 {
-		got, err := verify(strings.NewReader(strings.Join(lines[:size], "")), "")
+		got, err := verify(strings.NewReader(strings.Join(lines[:size], "")), "", "")
 		if want := tlog.Hash(checkpoints[size].Root).String(); err != nil || got.root() != want {
 			t.Errorf("got root %s of %d events, want %s (%v)", got.root(), size, want, err)
 		}

@@ -66,6 +66,9 @@ type Options struct {
 	// scripts. Push's --no-diff sets it to false; that the tree is dirty is recorded
 	// either way, and a lock file is attached either way.
 	Diff bool
+	// User is the account that the process runs under, for a person's own machine where
+	// Env names none. Optional.
+	User string
 	// Script is the path of the training script or notebook, absolute or relative to
 	// Dir. Optional; inside a notebook it is taken from the notebook server's variable.
 	Script string
@@ -138,7 +141,7 @@ func (c *capturer) capture(ctx context.Context) Result {
 		Compute:     c.compute(ctx),
 	}
 	c.result.Record.Runtime = &rt
-	c.result.Record.Run = run(c.Env, jobs)
+	c.result.Record.Run = run(c.Env, jobs, c.User)
 	if len(c.leftOut) > 0 {
 		c.note("left out: %s: attachments hold %s together", summary(c.leftOut), size(pedigree.MaxEvidence))
 	}

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/url"
@@ -226,10 +227,10 @@ func anySet(env func(string) string, names []string) bool {
 }
 
 // run describes the job: the first of jobs, with what started it as upstream, or a
-// person's own machine.
-func run(env func(string) string, jobs []*system) *pedigree.Run {
+// person's own machine, whose account stands in where the environment names no user.
+func run(env func(string) string, jobs []*system, account string) *pedigree.Run {
 	if len(jobs) == 0 {
-		user := first(env, []string{"$JUPYTERHUB_USER", "$USER", "$USERNAME", "$LOGNAME"})
+		user := cmp.Or(first(env, []string{"$JUPYTERHUB_USER", "$USER", "$USERNAME", "$LOGNAME"}), account)
 		return &pedigree.Run{System: "local", User: text(user)}
 	}
 	r := &pedigree.Run{System: jobs[0].name}

@@ -209,7 +209,7 @@ func TestRun(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			jobs := detect(tt.env.get)
-			if got := run(tt.env.get, jobs); !reflect.DeepEqual(*got, tt.run) {
+			if got := run(tt.env.get, jobs, ""); !reflect.DeepEqual(*got, tt.run) {
 				t.Errorf("run\n got %+v\nwant %+v", *got, tt.run)
 			}
 			if got, _ := jobCode(tt.env.get, jobs); got != tt.code {
@@ -228,5 +228,17 @@ func TestRun(t *testing.T) {
 func TestDetectFalse(t *testing.T) {
 	if jobs := detect(environ{"GITHUB_ACTIONS": "false", "CI": "true"}.get); len(jobs) != 0 {
 		t.Errorf("GITHUB_ACTIONS=false is taken for %s", jobs[0].name)
+	}
+}
+
+// TestRunAccount: the account of the process stands in where the environment names nobody.
+func TestRunAccount(t *testing.T) {
+	for _, tt := range []struct {
+		env  environ
+		want string
+	}{{environ{}, "joe"}, {environ{"LOGNAME": "ann"}, "ann"}} {
+		if got := run(tt.env.get, nil, "joe").User; got != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.env, got, tt.want)
+		}
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -35,10 +37,23 @@ the server: by flag, environment or file. Servers may run meanwhile.`
 
 // open opens the registry of the settings for f.
 func (ad *admin) open(cmd *cobra.Command, f func(ctx context.Context, srv *server.Server) error) error {
+	// A server that the environment names yields to a registry that is named here.
+	named := cmd.Flags().Changed("data") || cmd.Flags().Changed("data-dir") || cmd.Flags().Changed("database")
+	if ad.url != "" && (!named || cmd.Flags().Changed("url")) {
+		return pedigree.Errorf(pedigree.CodeInvalid, "%s works on the registry itself, not through the server %s", cmd.CommandPath(), config.MaskURL(ad.url)).
+			WithFix("run it on the server's machine with --data-dir, without --url and PEDIGREE_URL")
+	}
 	cfg, err := ad.loadConfig(cmd, ad.loader)
 	if err != nil {
 		return err
 	}
+	where := cfg.Data
+	if strings.Contains(cfg.Database, "://") {
+		where = config.MaskURL(cfg.Database)
+	} else if _, err := os.Stat(cfg.Database); errors.Is(err, fs.ErrNotExist) {
+		return pedigree.Errorf(pedigree.CodeNotFound, "there is no registry in %s", cfg.Data).WithFix("name its folder with --data-dir")
+	}
+	ad.hint("registry: %s", where)
 	srv, err := server.Open(cmd.Context(), cfg, newLogger(ad.stderr, cfg))
 	if err != nil {
 		return err
@@ -180,7 +195,7 @@ func (ad *admin) agree(yes bool, plan ...string) error {
 
 func (ad *admin) newRedactCommand() *cobra.Command {
 	var reason string
-	var yes bool
+	var yes, allow bool
 	cmd := &cobra.Command{
 		Use:   "redact SEQ FIELD…",
 		Short: "Erase payload fields of one event for good",
@@ -196,14 +211,20 @@ may still hold it. Without --yes it shows what would be erased.`,
 			if err != nil {
 				return pedigree.Errorf(pedigree.CodeInvalid, "%q is not the number of an event", args[0]).WithFix("pedigree log lists them")
 			}
+			if strings.TrimSpace(reason) == "" {
+				return pedigree.Errorf(pedigree.CodeInvalid, "an erasure needs a reason, which stays in the log").WithFix(`add --reason "…"`)
+			}
+			if err := refuseTyped(allow, map[string]string{"--reason": reason}); err != nil {
+				return err
+			}
 			return ad.open(cmd, func(ctx context.Context, srv *server.Server) error {
 				return ad.redact(ctx, srv, seq, args[1:], reason, yes)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the log")
+	allowSecrets(cmd.Flags(), &allow)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it; it can't be undone")
-	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }
 
@@ -214,6 +235,9 @@ func (ad *admin) redact(ctx context.Context, srv *server.Server, seq int64, fiel
 	}
 	event, err := entry.Event()
 	if err != nil {
+		return err
+	}
+	if err := hasFields(&event, fields); err != nil {
 		return err
 	}
 	drafts, err := event.Redact(fields, reason) // decided as the registrar will, for the plan
@@ -233,6 +257,25 @@ func (ad *admin) redact(ctx context.Context, srv *server.Server, seq int64, fiel
 	return ad.print(answer{value: entry, names: []string{strconv.FormatInt(seq, 10)}, human: func(w io.Writer) {
 		fmt.Fprintf(w, "erased %s of event %d (%s)\n", count(len(fields), "field"), seq, event.Type)
 	}})
+}
+
+// hasFields refuses names that are of no field of the event.
+func hasFields(event *pedigree.Event, fields []string) error {
+	var names []string
+	for _, f := range event.Fields {
+		names = append(names, f.Name)
+	}
+	for _, name := range fields {
+		if event.Field(name) != nil {
+			continue
+		}
+		e := pedigree.Errorf(pedigree.CodeInvalid, "event %d (%s) has no field %q", event.Seq, event.Type, cut(name, 60))
+		if n := near(name, names, 4); n != "" {
+			return e.WithFix("did you mean %s?", n)
+		}
+		return e.WithFix("its fields: %s", strings.Join(names, ", "))
+	}
+	return nil
 }
 
 // erasures are the lines of the plan: each field with the value that goes.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -21,11 +22,13 @@ type aliasFlags struct {
 	ifCurrent int64
 	note      string
 	dryRun    bool
+	allow     bool // --allow-secrets
 }
 
 func (f *aliasFlags) register(cmd *cobra.Command) {
 	cmd.Flags().Int64Var(&f.ifCurrent, "if-current", -1, "only if it names version `N` now; 0: only if it names none")
 	cmd.Flags().StringVar(&f.note, "note", "", "why; it stays in the history")
+	allowSecrets(cmd.Flags(), &f.allow)
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change, and do nothing")
 }
 
@@ -39,6 +42,11 @@ func (f *aliasFlags) current(cmd *cobra.Command) (*pedigree.VersionNumber, error
 	}
 	n := pedigree.VersionNumber(f.ifCurrent)
 	return &n, nil
+}
+
+// check refuses a note, or an alias, that looks like a secret.
+func (f *aliasFlags) check(alias pedigree.Alias) error {
+	return refuseTyped(f.allow, map[string]string{"--note": f.note, "the alias": string(alias)})
 }
 
 // aliasOf reads MODEL@ALIAS and enters its project.
@@ -112,6 +120,9 @@ of a race gets exit code 5 and learns what is there.`,
 			if err != nil {
 				return err
 			}
+			if err := f.check(ref.Alias); err != nil {
+				return err
+			}
 			return a.setAlias(cmd.Context(), ref, to, ifCurrent, f)
 		},
 	}
@@ -154,6 +165,21 @@ func conflict(ref pedigree.Reference, now *pedigree.AliasMove, ifCurrent *pedigr
 	return e
 }
 
+// lostRace adds to a conflict who moved the alias, and when.
+func (a *app) lostRace(ctx context.Context, ref pedigree.Reference, err error) error {
+	var e *pedigree.Error
+	if !errors.As(err, &e) || e.Code != pedigree.CodeConflict {
+		return err
+	}
+	now, readErr := a.aliasNow(ctx, ref, pedigree.At{})
+	if readErr != nil || now == nil {
+		return err
+	}
+	out := *e
+	out.Message += fmt.Sprintf("; %s moved it to %d on %s UTC", now.Actor, now.Version, stamp(now.From))
+	return &out
+}
+
 func (a *app) setAlias(ctx context.Context, ref, to pedigree.Reference, ifCurrent *pedigree.VersionNumber, f *aliasFlags) error {
 	c, err := a.client(ctx)
 	if err != nil {
@@ -171,7 +197,7 @@ func (a *app) setAlias(ctx context.Context, ref, to pedigree.Reference, ifCurren
 	}
 	move, err := c.SetAlias(ctx, to, ref.Alias, ifCurrent, f.note)
 	if err != nil {
-		return err
+		return a.lostRace(ctx, ref, err)
 	}
 	if _, err := a.remember(ctx); err != nil {
 		return err
@@ -232,9 +258,15 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := f.check(""); err != nil {
+				return err
+			}
 			before, err := a.aliasNow(ctx, ref, pedigree.At{})
 			if err != nil {
 				return err
+			}
+			if before == nil && ifCurrent == nil {
+				return pedigree.Errorf(pedigree.CodeNotFound, "model %s has no alias %s", ref.Model, ref.Alias)
 			}
 			c, err := a.client(ctx)
 			if err != nil {
@@ -255,7 +287,7 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 				return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts)
 			}
 			if err := c.RemoveAlias(ctx, ref.Model, ref.Alias, ifCurrent, f.note); err != nil {
-				return err
+				return a.lostRace(ctx, ref, err)
 			}
 			return a.print(answer{value: before, names: []string{a.display(ref)}, human: func(w io.Writer) {
 				was := ""
@@ -296,7 +328,7 @@ func newAliasListCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printMoves(list, "no aliases; set one with: pedigree alias set "+shellWord(string(model)+"@NAME")+" VERSION")
+			return a.printMoves(cmd.Context(), list, at, "no aliases; set one with: pedigree alias set "+shellWord(string(model)+"@NAME")+" VERSION")
 		},
 	}
 	a.atFlag(cmd)
@@ -333,7 +365,10 @@ func newAliasHistoryCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = a.printMoves(list, "no alias was ever set")
+			if ref.Alias != "" && len(list.Items) == 0 {
+				return pedigree.Errorf(pedigree.CodeNotFound, "model %s has no alias %s", ref.Model, ref.Alias)
+			}
+			err = a.printMoves(cmd.Context(), list, at, "no alias was ever set")
 			a.more(list.Next, limit)
 			return err
 		},
@@ -344,7 +379,8 @@ func newAliasHistoryCommand(a *app) *cobra.Command {
 }
 
 // printMoves lists intervals of aliases. Their names are alias and version.
-func (a *app) printMoves(list pedigree.List[pedigree.AliasMove], empty string) error {
+func (a *app) printMoves(ctx context.Context, list pedigree.List[pedigree.AliasMove], at pedigree.At, empty string) error {
+	asOf := a.asOf(ctx, at)
 	var names []string
 	t := a.newTable("alias", "version", "from (UTC)", "to (UTC)", "by", "note")
 	for _, m := range list.Items {
@@ -355,7 +391,7 @@ func (a *app) printMoves(list pedigree.List[pedigree.AliasMove], empty string) e
 		}
 		t.row(m.Alias, m.Version, stamp(m.From), to, m.Actor, cut(m.Note, 60))
 	}
-	return a.print(answer{value: list, names: names, human: func(w io.Writer) {
+	return a.print(answer{value: list, names: names, asOf: asOf, human: func(w io.Writer) {
 		if len(names) == 0 {
 			fmt.Fprintln(w, empty)
 			return

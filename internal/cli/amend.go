@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"reflect"
 
 	"github.com/spf13/cobra"
 
@@ -61,10 +62,17 @@ func (a *app) amend(ctx context.Context, f *amendFlags, name string) error {
 		return pedigree.Errorf(pedigree.CodeInvalid, "%s has tags or a description, which are not part of the record", f.recordFile).
 			WithFix("pedigree tag %s KEY=VALUE; pedigree tag %s --description TEXT", ref, ref)
 	}
-	if !f.allowSecrets {
-		if err := refuseSecrets(g.secretsIn(nil)); err != nil {
-			return err
-		}
+	found, err := g.secrets(nil)
+	if err != nil {
+		return err
+	}
+	found.text("--reason", f.reason)
+	if err := found.refuse(f.allowSecrets); err != nil {
+		return err
+	}
+	if reflect.ValueOf(g.record).IsZero() && len(g.attachments) == 0 && len(f.replace) == 0 {
+		return pedigree.Errorf(pedigree.CodeInvalid, "there is nothing to add or to correct").
+			WithFix("write: pedigree amend %s --rollback-note TEXT, or another flag that pedigree amend --help lists", ref)
 	}
 	for _, at := range g.attachments {
 		g.record.Evidence = append(g.record.Evidence, at.Evidence)

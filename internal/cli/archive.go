@@ -12,7 +12,7 @@ import (
 
 func newArchiveCommand(a *app) *cobra.Command {
 	var reason string
-	var dryRun bool
+	var dryRun, allow bool
 	cmd := &cobra.Command{
 		Use:   "archive REF",
 		Short: "Hide a version from lists; restore undoes it",
@@ -21,16 +21,19 @@ func newArchiveCommand(a *app) *cobra.Command {
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeReferences,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := refuseTyped(allow, map[string]string{"--reason": reason}); err != nil {
+				return err
+			}
 			return a.archive(cmd.Context(), args[0], reason, true, dryRun)
 		},
 	}
-	archiveFlags(cmd, &reason, &dryRun)
+	archiveFlags(cmd, &reason, &dryRun, &allow)
 	return cmd
 }
 
 func newRestoreCommand(a *app) *cobra.Command {
 	var reason string
-	var dryRun bool
+	var dryRun, allow bool
 	cmd := &cobra.Command{
 		Use:               "restore REF",
 		Short:             "Show an archived version in lists again",
@@ -38,15 +41,19 @@ func newRestoreCommand(a *app) *cobra.Command {
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeReferences,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := refuseTyped(allow, map[string]string{"--reason": reason}); err != nil {
+				return err
+			}
 			return a.archive(cmd.Context(), args[0], reason, false, dryRun)
 		},
 	}
-	archiveFlags(cmd, &reason, &dryRun)
+	archiveFlags(cmd, &reason, &dryRun, &allow)
 	return cmd
 }
 
-func archiveFlags(cmd *cobra.Command, reason *string, dryRun *bool) {
+func archiveFlags(cmd *cobra.Command, reason *string, dryRun, allow *bool) {
 	cmd.Flags().StringVar(reason, "reason", "", "why; it stays in the log")
+	allowSecrets(cmd.Flags(), allow)
 	cmd.Flags().BoolVar(dryRun, "dry-run", false, "show what would change, and do nothing")
 }
 
@@ -103,28 +110,33 @@ func (a *app) archive(ctx context.Context, name, reason string, away, dryRun boo
 
 func newRemoveCommand(a *app) *cobra.Command {
 	var d deletion
+	var force bool
 	cmd := &cobra.Command{
 		Use:     "rm REF",
 		Aliases: []string{"delete"},
 		Short:   "Delete a version; pedigree archive only hides it",
-		Long: `Rm shows the plan and asks for --yes. The version leaves every list, the aliases that name it
-go with it, and its number is never used again. Its history and the log stay, and bytes
-go only by retention.`,
+		Long: `Rm shows the plan and asks for --yes. The version leaves every list and its number is never used
+again. While an alias names it the command is refused; with --force the aliases go too.
+Its history and the log stay, and bytes go only by retention.`,
 		Example: `  pedigree rm fraud/3 --reason "pushed by mistake" --yes
   pedigree rm fraud/3 --dry-run`,
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeReferences,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.remove(cmd.Context(), args[0], d)
+			return a.remove(cmd.Context(), args[0], d, force)
 		},
 	}
 	d.register(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "although aliases name it; they go too")
 	return cmd
 }
 
-func (a *app) remove(ctx context.Context, name string, d deletion) error {
+func (a *app) remove(ctx context.Context, name string, d deletion, force bool) error {
 	ref, err := precise(name)
 	if err != nil {
+		return err
+	}
+	if err := d.check(); err != nil {
 		return err
 	}
 	c, err := a.client(ctx)
@@ -137,8 +149,12 @@ func (a *app) remove(ctx context.Context, name string, d deletion) error {
 	}
 	full := a.reference(v.Project, v.Model, v.Number)
 	plan := []string{full + " leaves every list, and its number is never used again"}
+	goes := ", which names it, goes with it"
+	if !force {
+		goes = " names it: move it first, or add --force and it goes too"
+	}
 	for _, alias := range v.Aliases {
-		plan = append(plan, a.display(pedigree.Reference{Project: v.Project, Model: v.Model, Alias: alias})+", which names it, goes with it")
+		plan = append(plan, a.display(pedigree.Reference{Project: v.Project, Model: v.Model, Alias: alias})+goes)
 	}
 	children, err := a.children(ctx, &v)
 	if err != nil {
@@ -147,12 +163,16 @@ func (a *app) remove(ctx context.Context, name string, d deletion) error {
 	for _, child := range children {
 		plan = append(plan, child+" was made from it, and keeps saying so")
 	}
+	if _, err := v.Delete(d.reason, force); err != nil && !d.dryRun {
+		writePlan(a.stderr, plan)
+		return err
+	}
 	ok, err := a.confirm(d, full, plan)
 	if err != nil || !ok {
 		return err
 	}
 	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
-	if err := c.DeleteVersion(ctx, fixed, d.reason, false); err != nil {
+	if err := c.DeleteVersion(ctx, fixed, d.reason, force); err != nil {
 		return err
 	}
 	return a.print(answer{value: v, names: []string{full}, human: func(w io.Writer) {

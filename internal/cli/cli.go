@@ -60,10 +60,8 @@ func run(ctx context.Context, a *app, args []string) error {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	err := root.ExecuteContext(ctx)
-	if err != nil && strings.HasPrefix(err.Error(), "required flag") { // cobra has no type for it
-		err = pedigree.Errorf(pedigree.CodeInvalid, "%s", err)
-	}
+	cmd, err := root.ExecuteContextC(ctx)
+	err = a.placed(a.advise(ctx, err, cmd.Name()))
 	if closeErr := a.close(); err == nil {
 		err = closeErr
 	}
@@ -123,6 +121,23 @@ precondition, 5 conflict, 130 interrupted.`,
 	}
 	root.SetHelpCommandGroupID("operate")
 	root.SetCompletionCommandGroupID("operate")
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion": // cobra would show the help for a shell that it doesn't know
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, unknownCommand
+		case "help":
+			help := cmd.Run
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if found, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return unknownCommand(found, rest)
+				}
+				help(cmd, args)
+				return nil
+			}
+		}
+	}
 	return root
 }
 
@@ -188,8 +203,8 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	err := pedigree.Errorf(pedigree.CodeInvalid, "%q is not a command of %s", args[0], cmd.CommandPath())
-	if near := pedigree.Nearest(args[0], names); near != "" && len(args[0]) > 3 { // short words are all alike
-		return err.WithFix("did you mean: %s %s", cmd.CommandPath(), near)
+	if n := near(args[0], names, 4); n != "" {
+		return err.WithFix("did you mean: %s %s", cmd.CommandPath(), n)
 	}
 	return err.WithFix("%s --help lists them", cmd.CommandPath())
 }
@@ -208,7 +223,15 @@ func args(least, most int) cobra.PositionalArgs {
 			return nil
 		}
 		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
-		what := "something is missing"
+		what := ""
+		if len(given) < least { // the words of Use name the arguments
+			names := strings.Fields(cmd.Use)[1+len(given) : 1+least]
+			verb := " is"
+			if len(names) > 1 {
+				verb = " are"
+			}
+			what = strings.Join(names, " and ") + verb + " missing"
+		}
 		if len(given) >= least {
 			what = fmt.Sprintf("%q is one too many", cut(given[most], 60))
 		}
@@ -218,6 +241,13 @@ func args(least, most int) cobra.PositionalArgs {
 
 // flagMessage improves on pflag's message where a flag is unknown.
 func flagMessage(cmd *cobra.Command, err error) string {
+	var bad *pflag.InvalidValueError
+	if errors.As(err, &bad) {
+		want := map[string]string{"int": "a whole number", "int64": "a whole number", "bool": "true or false", "duration": "a duration, as in 30s"}
+		if form := want[bad.GetFlag().Value.Type()]; form != "" {
+			return fmt.Sprintf("--%s %q: want %s", bad.GetFlag().Name, cut(bad.GetValue(), 60), form)
+		}
+	}
 	message := err.Error()
 	name, found := strings.CutPrefix(message, "unknown flag: --")
 	if !found {

@@ -91,7 +91,7 @@ func (a *app) diff(ctx context.Context, nameA, nameB string) error {
 	for _, d := range out.Differences {
 		names = append(names, d.Field)
 	}
-	return a.print(answer{value: out, names: names, human: func(w io.Writer) {
+	return a.print(answer{value: out, names: names, asOf: a.asOf(ctx, at), human: func(w io.Writer) {
 		if len(out.Differences) == 0 {
 			fmt.Fprintf(w, "%s and %s have the same record\n", out.NameA, out.NameB)
 			return

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/pedigree-ml/pedigree"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -51,6 +53,44 @@ func TestDocs(t *testing.T) {
 	}
 	if got := b.Bytes(); !bytes.Equal(got, want) {
 		t.Errorf("docs/cli.md is not what the commands say; run go test ./internal/cli -run TestDocs -update\nfirst difference:\n%s", firstDifference(string(got), string(want)))
+	}
+}
+
+// TestSearchFields keeps the table of what can be searched in docs/api.md in step with
+// [pedigree.FilterFields].
+func TestSearchFields(t *testing.T) {
+	const begin, end = "<!-- fields:begin -->\n", "<!-- fields:end -->"
+	name := filepath.Join("..", "..", "docs", "api.md")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no place for the table", name)
+	}
+	var b strings.Builder
+	b.WriteString("| field | type | also written |\n|---|---|---|\n")
+	for _, f := range pedigree.FilterFields {
+		if _, err := pedigree.ParseFilter(strings.NewReplacer("KEY", "k", "ROLE", "train").Replace(f.Name) + " IS NOT NULL"); err != nil {
+			continue // reserved for later
+		}
+		also := ""
+		if len(f.Also) > 0 {
+			also = "`" + strings.Join(f.Also, "` `") + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, f.Type, also)
+	}
+	want := before + begin + b.String() + end + after
+	if *update {
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if want != string(text) {
+		t.Error("docs/api.md does not list the fields as they are; run go test ./internal/cli -run TestSearchFields -update")
 	}
 }
 
@@ -139,6 +179,9 @@ func TestHelp(t *testing.T) {
 	root := newRootCommand(&app{env: func(string) string { return "" }})
 	var check func(cmd *cobra.Command)
 	check = func(cmd *cobra.Command) {
+		if cmd.Name() == "help" || cmd.Name() == "completion" { // cobra's own
+			return
+		}
 		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") {
 			t.Errorf("%s: Short is %q, want a phrase without a full stop", cmd.CommandPath(), cmd.Short)
 		}

@@ -60,8 +60,8 @@ func (a *app) doctor(ctx context.Context) error {
 	for _, f := range d.findings {
 		if f.Status == "fail" {
 			failed++
-			names = append(names, f.Check)
 		}
+		names = append(names, f.Status+" "+f.Check)
 	}
 	err := a.print(answer{value: pedigree.List[finding]{Items: d.findings}, names: names, human: func(w io.Writer) {
 		for _, f := range d.findings {

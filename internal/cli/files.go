@@ -48,7 +48,7 @@ func (a *app) files(ctx context.Context, name string) error {
 		Resolved pedigree.Resolved `json:"resolved"`
 		Artifact pedigree.Artifact `json:"artifact"`
 	}{resolved, art}
-	return a.print(answer{value: value, names: names, human: func(w io.Writer) {
+	return a.print(answer{value: value, names: names, asOf: a.asOf(ctx, at), human: func(w io.Writer) {
 		fmt.Fprintf(w, "%s  %s\n", a.reference(resolved.Project, resolved.Model, resolved.Number), artifactLine(art, ""))
 		if len(art.Files) > 0 {
 			a.fileTable(art.Files).write(w, "")

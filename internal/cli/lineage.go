@@ -56,11 +56,11 @@ func (a *app) lineage(ctx context.Context, name, direction string, depth int) er
 	}
 	var names []string
 	for _, n := range graph.Nodes {
-		if n.Kind == "version" && n.ID != graph.Root {
+		if n.ID != graph.Root {
 			names = append(names, n.Label)
 		}
 	}
-	return a.print(answer{value: graph, names: names, human: func(w io.Writer) {
+	return a.print(answer{value: graph, names: names, asOf: a.asOf(ctx, at), human: func(w io.Writer) {
 		newTree(&graph).write(w, direction)
 	}})
 }
@@ -120,7 +120,11 @@ func (t *tree) branch(w io.Writer, id, indent string, edges map[string][]pedigre
 		if t.seen[next] && len(edges[next]) > 0 {
 			again = "  (see above)"
 		}
-		fmt.Fprintf(w, "%s%s  %s%s\n", indent, strings.ReplaceAll(e.Relation, "_", " "), t.label(next), again)
+		relation := strings.ReplaceAll(e.Relation, "_", " ")
+		if e.Relation == "wrote" && next == e.From { // seen from what was written
+			relation = "written by"
+		}
+		fmt.Fprintf(w, "%s%s  %s%s\n", indent, relation, t.label(next), again)
 		if !t.seen[next] {
 			t.seen[next] = true
 			t.branch(w, next, indent+"  ", edges, far)

@@ -104,7 +104,7 @@ func (a *app) listModels(ctx context.Context, limit int, at pedigree.At) error {
 		slices.Sort(aliases)
 		t.row(a.reference(m.Project, m.Name, 0), latest, strings.Join(aliases, " "), m.Owner, strings.ReplaceAll(string(m.State), "_", " "), stamp(m.CreatedAt))
 	}
-	err = a.print(answer{value: list, names: names, human: func(w io.Writer) {
+	err = a.print(answer{value: list, names: names, asOf: a.asOf(ctx, at), human: func(w io.Writer) {
 		if len(names) == 0 {
 			fmt.Fprintln(w, "no models yet; register one with: pedigree push NAME PATH")
 			return
@@ -132,11 +132,23 @@ func (a *app) listVersions(ctx context.Context, model pedigree.Name, archived bo
 	if archived {
 		q.Filter += " AND (archived = true OR archived = false)"
 	}
-	return a.listSummaries(ctx, c, q, limit, false, "no versions yet; register one with: pedigree push "+shellWord(string(model))+" PATH")
+	return a.listSummaries(ctx, c, q, limit, false, func() (string, error) { return a.noVersions(ctx, c, model, at) })
+}
+
+// noVersions says why the list of a model's versions is empty.
+func (a *app) noVersions(ctx context.Context, c *client.Client, model pedigree.Name, at pedigree.At) (string, error) {
+	list, err := c.Search(ctx, client.Query{Filter: modelFilter(model) + " AND archived = true", At: at, Page: pedigree.Page{Limit: 1}})
+	if err != nil {
+		return "", err
+	}
+	if len(list.Items) > 0 {
+		return "all versions are archived; list them with: pedigree ls " + shellWord(string(model)) + " --archived", nil
+	}
+	return "no versions yet; register one with: pedigree push " + shellWord(string(model)) + " PATH", nil
 }
 
 // listSummaries lists what a search finds.
-func (a *app) listSummaries(ctx context.Context, c *client.Client, q client.Query, limit int, models bool, empty string) error {
+func (a *app) listSummaries(ctx context.Context, c *client.Client, q client.Query, limit int, models bool, empty func() (string, error)) error {
 	list, err := gather(limit, func(page pedigree.Page) (pedigree.List[pedigree.Summary], error) {
 		q.Page = page
 		return c.Search(ctx, q)
@@ -148,9 +160,15 @@ func (a *app) listSummaries(ctx context.Context, c *client.Client, q client.Quer
 	for _, s := range list.Items {
 		names = append(names, a.reference(s.Project, s.Model, s.Number))
 	}
-	err = a.print(answer{value: list, names: names, human: func(w io.Writer) {
+	nothing := ""
+	if len(names) == 0 && a.people() {
+		if nothing, err = empty(); err != nil {
+			return err
+		}
+	}
+	err = a.print(answer{value: list, names: names, asOf: a.asOf(ctx, q.At), human: func(w io.Writer) {
 		if len(names) == 0 {
-			fmt.Fprintln(w, empty)
+			fmt.Fprintln(w, nothing)
 			return
 		}
 		a.versionTable(list.Items, models).write(w, "")

@@ -23,6 +23,7 @@ func newModelCommand(a *app) *cobra.Command {
 type modelFlags struct {
 	owner, purpose, permittedUse, restrictions, tier, state, description string
 	tags                                                                 []string
+	allow                                                                bool // --allow-secrets
 }
 
 func (f *modelFlags) register(flags *pflag.FlagSet) {
@@ -35,6 +36,7 @@ func (f *modelFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.state, "state", "", "life state: development, in_use or retired")
 	flags.StringVar(&f.description, "description", "", "what else to know of it, in Markdown")
 	flags.StringArrayVar(&f.tags, "tag", nil, "tag, `KEY=VALUE` (repeat)")
+	allowSecrets(flags, &f.allow)
 }
 
 // edit is what the flags say; a flag that was not given changes nothing.
@@ -61,8 +63,13 @@ func (f *modelFlags) edit(flags *pflag.FlagSet) (pedigree.ModelEdit, error) {
 		e.State = &state
 	}
 	var err error
-	e.Tags, err = parsePairs("tag", f.tags)
-	return e, err
+	if e.Tags, err = parsePairs("tag", f.tags); err != nil {
+		return e, err
+	}
+	return e, refuseTyped(f.allow, withTags(map[string]string{
+		"--owner": f.owner, "--purpose": f.purpose, "--permitted-use": f.permittedUse,
+		"--restrictions": f.restrictions, "--description": f.description,
+	}, e.Tags))
 }
 
 func newModelCreateCommand(a *app) *cobra.Command {
@@ -80,6 +87,9 @@ func newModelCreateCommand(a *app) *cobra.Command {
 			}
 			spec, err := f.edit(cmd.Flags())
 			if err != nil {
+				return err
+			}
+			if err := refuseTyped(f.allow, map[string]string{"the model's name": string(name)}); err != nil {
 				return err
 			}
 			c, err := a.client(ctx)
@@ -245,6 +255,9 @@ name is free for another; history and log stay, and bytes go only by retention.`
 }
 
 func (a *app) removeModel(ctx context.Context, name pedigree.Name, d deletion, force bool) error {
+	if err := d.check(); err != nil {
+		return err
+	}
 	c, err := a.client(ctx)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,6 +26,8 @@ type answer struct {
 	names []string
 	// human writes it for people; nil writes the names.
 	human func(w io.Writer)
+	// asOf is the moment that the answer is of, for people, from [app.asOf]; "" is now.
+	asOf string
 }
 
 // print writes an answer to standard output in the form of -o.
@@ -44,12 +47,38 @@ func (a *app) print(ans answer) error {
 			fmt.Fprintln(&b, name)
 		}
 	default:
+		if ans.asOf != "" {
+			fmt.Fprintln(&b, "as of "+ans.asOf)
+		}
 		ans.human(&b)
 	}
 	if _, err := a.stdout.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	return nil
+}
+
+// asOf is the event that an answer of a moment in the past is as of, with its time, for
+// people: "event 12, 2026-10-01 03:00:00 UTC". It is "" for now.
+func (a *app) asOf(ctx context.Context, at pedigree.At) string {
+	if at.IsNow() || !a.people() {
+		return ""
+	}
+	c, err := a.client(ctx)
+	if err != nil {
+		return ""
+	}
+	list, err := c.Models(ctx, pedigree.Page{Limit: 1}, at)
+	if err != nil {
+		return "" // the question itself will have said why
+	}
+	out := fmt.Sprintf("event %d", list.AsOf)
+	if entry, err := c.Event(ctx, list.AsOf); err == nil {
+		if e, err := entry.Event(); err == nil {
+			out += ", " + stamp(e.Time) + " UTC"
+		}
+	}
+	return out
 }
 
 // people says that the answer is for people to read, and not for a program.

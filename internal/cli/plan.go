@@ -57,12 +57,25 @@ func (a *app) printPlan(subject string, drafts []pedigree.Draft) error {
 type deletion struct {
 	reason      string
 	yes, dryRun bool
+	allow       bool // --allow-secrets
 }
 
 func (d *deletion) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&d.reason, "reason", "", "why; it stays in the log")
+	allowSecrets(cmd.Flags(), &d.allow)
 	cmd.Flags().BoolVar(&d.yes, "yes", false, "do it")
 	cmd.Flags().BoolVar(&d.dryRun, "dry-run", false, "show the plan, and do nothing")
+}
+
+// check refuses a reason that looks like a secret.
+func (d *deletion) check() error {
+	return refuseTyped(d.allow, map[string]string{"--reason": d.reason})
+}
+
+func writePlan(w io.Writer, lines []string) {
+	for _, line := range lines {
+		fmt.Fprintln(w, "- "+printable(line))
+	}
 }
 
 // confirm shows the plan of a deletion and says whether to go on. On a terminal it asks
@@ -82,9 +95,7 @@ func (a *app) confirm(d deletion, name string, lines []string) (bool, error) {
 	if d.dryRun {
 		out = a.stdout
 	}
-	for _, line := range lines {
-		fmt.Fprintln(out, "- "+printable(line))
-	}
+	writePlan(out, lines)
 	if d.dryRun {
 		return false, nil
 	}

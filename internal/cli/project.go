@@ -16,6 +16,7 @@ func newProjectCommand(a *app) *cobra.Command {
 
 func newProjectCreateCommand(a *app) *cobra.Command {
 	var description string
+	var allow bool
 	cmd := &cobra.Command{
 		Use:     "create PROJECT",
 		Short:   "Create a project",
@@ -24,6 +25,9 @@ func newProjectCreateCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := pedigree.ParseProjectName(args[0])
 			if err != nil {
+				return err
+			}
+			if err := refuseTyped(allow, map[string]string{"--description": description, "the project's name": string(name)}); err != nil {
 				return err
 			}
 			c, err := a.client(cmd.Context())
@@ -40,6 +44,7 @@ func newProjectCreateCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&description, "description", "", "what the project is for")
+	allowSecrets(cmd.Flags(), &allow)
 	return cmd
 }
 
@@ -72,7 +77,7 @@ func newProjectListCommand(a *app) *cobra.Command {
 				names = append(names, string(p.Name))
 				t.row(p.Name, cut(p.Description, 60), stamp(p.CreatedAt), p.CreatedBy)
 			}
-			err = a.print(answer{value: list, names: names, human: func(w io.Writer) { t.write(w, "") }})
+			err = a.print(answer{value: list, names: names, asOf: a.asOf(cmd.Context(), at), human: func(w io.Writer) { t.write(w, "") }})
 			a.more(list.Next, limit)
 			return err
 		},
@@ -105,9 +110,11 @@ func newProjectShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			asOf := a.asOf(cmd.Context(), at)
 			return a.print(answer{value: p, names: []string{string(p.Name)}, human: func(w io.Writer) {
 				out := page{w}
 				out.title(string(p.Name), "")
+				out.line("as of", asOf)
 				out.text("description", p.Description)
 				out.line("created", a.since(p.CreatedAt), "by "+p.CreatedBy)
 				out.line("id", p.ID)

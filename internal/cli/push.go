@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/user"
 	"strconv"
 	"strings"
 
@@ -136,11 +137,15 @@ func (a *app) push(ctx context.Context, f *pushFlags, args []string) error {
 	}
 	p.Attachments = g.attachments
 	if !f.allowSecrets {
-		if err := refuseSecrets(g.secretsIn(findingsOf(captured, g.attachments))); err != nil {
+		if err := f.refuseSecrets(&p, &g, findingsOf(captured, g.attachments)); err != nil {
 			return err
 		}
 	}
 	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	similar, err := a.warnSimilar(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -160,7 +165,28 @@ func (a *app) push(ctx context.Context, f *pushFlags, args []string) error {
 	if _, err := a.remember(ctx); err != nil {
 		return err
 	}
-	return a.printPushed(pushed, captured.Notes)
+	return a.printPushed(pushed, similar, captured.Notes)
+}
+
+// warnSimilar warns of a push that is about to make a model whose name is nearly that of
+// another, and returns that.
+func (a *app) warnSimilar(ctx context.Context, p client.Push) (pedigree.Name, error) {
+	c, err := a.client(ctx)
+	if err != nil || !p.Registration.CreateModel {
+		return "", err
+	}
+	if _, err := c.Model(ctx, p.Model, pedigree.At{}); pedigree.CodeOf(err) != pedigree.CodeNotFound {
+		return "", err
+	}
+	list, err := gather(0, func(page pedigree.Page) (pedigree.List[pedigree.Model], error) { return c.Models(ctx, page, pedigree.At{}) })
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound {
+		return "", nil // there is no such project; the push says so
+	}
+	similar := similarName(p.Model, list.Items)
+	if similar != "" {
+		a.warn("%s is a new model, and there is one named %s", p.Model, similar)
+	}
+	return similar, err
 }
 
 func (a *app) capture(ctx context.Context, f *pushFlags) capture.Result {
@@ -171,7 +197,11 @@ func (a *app) capture(ctx context.Context, f *pushFlags) capture.Result {
 	if err != nil {
 		dir = ""
 	}
-	return capture.Capture(ctx, capture.Options{Dir: dir, Env: a.env, Diff: !f.noDiff, Script: f.script})
+	account := ""
+	if u, err := user.Current(); err == nil {
+		account = u.Username
+	}
+	return capture.Capture(ctx, capture.Options{Dir: dir, Env: a.env, Diff: !f.noDiff, Script: f.script, User: account})
 }
 
 // findingsOf are the findings in attachments that are still to be pushed.
@@ -186,6 +216,24 @@ func findingsOf(captured capture.Result, attachments []client.Attachment) []capt
 		}
 	}
 	return out
+}
+
+// refuseSecrets refuses a push in which something looks like a secret.
+func (f *pushFlags) refuseSecrets(p *client.Push, g *given, captured []capture.Finding) error {
+	s, err := g.secrets(captured)
+	if err != nil {
+		return err
+	}
+	s.text("the model's name", string(p.Model))
+	for _, alias := range f.aliases {
+		s.text("--alias", alias)
+	}
+	if p.Path != "" {
+		if err := s.files(p.Path, p.Exclude); err != nil {
+			return err
+		}
+	}
+	return s.refuse(false)
 }
 
 // complete makes the registration of what was given.
@@ -360,13 +408,13 @@ func (a *app) planPush(ctx context.Context, p client.Push, notes []string) error
 }
 
 // printPushed writes what a push did, and how complete the record is.
-func (a *app) printPushed(p client.Pushed, notes []string) error {
+func (a *app) printPushed(p client.Pushed, similar pedigree.Name, notes []string) error {
 	ref := a.reference(p.Version.Project, p.Model, p.Number)
 	if p.CreatedModel {
 		a.hint("created model %s", a.reference(p.Version.Project, p.Model, 0))
 	}
-	if p.Similar != "" {
-		a.warn("%s is a new model, and there is one named %s: if that one was meant, pedigree rm %s and push again", p.Model, p.Similar, ref)
+	if similar != "" && p.CreatedModel {
+		a.warn("if %s was meant: pedigree model rm %s --yes, and push again", similar, shellWord(a.reference(p.Version.Project, p.Model, 0)))
 	}
 	for _, n := range notes {
 		a.hint("note: %s", n)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.evidence, "evidence", nil, "document or result to attach, `KIND=FILE|URI`, as in evaluation=report.html (repeat)")
 	flags.StringVar(&f.signature, "signature", "", "JSON or YAML `FILE` that says what the model takes and gives")
 	flags.StringVar(&f.recordFile, "record", "", "YAML `FILE` with fields of the record; flags win over it")
-	flags.BoolVar(&f.allowSecrets, "allow-secrets", false, "go on although something looks like a secret")
+	allowSecrets(flags, &f.allowSecrets)
 }
 
 // given is what flags and files said.
@@ -536,10 +537,61 @@ func decodeYAML(content []byte, v any) error {
 	strict := json.NewDecoder(bytes.NewReader(text))
 	strict.DisallowUnknownFields()
 	err = strict.Decode(v)
-	if err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return wrongType(kind)
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	message := strings.TrimPrefix(err.Error(), "json: ")
+	if name, found := strings.CutPrefix(message, "unknown field "); found {
+		if n := near(strings.Trim(name, `"`), jsonNames(reflect.TypeOf(v), nil), 4); n != "" {
+			message += " (did you mean " + n + "?)"
+		}
+	}
+	return errors.New(message)
+}
+
+// wrongType says in the words of YAML what stands where something else is wanted.
+func wrongType(e *json.UnmarshalTypeError) error {
+	want := map[reflect.Kind]string{
+		reflect.Slice: "a list", reflect.Struct: "fields (KEY: VALUE)", reflect.Map: "fields (KEY: VALUE)", reflect.String: "a text",
+		reflect.Bool: "true or false", reflect.Float64: "a number",
+	}[e.Type.Kind()]
+	if want == "" {
+		want = "a whole number"
+	}
+	got := map[string]string{"object": "fields (KEY: VALUE)", "array": "a list", "string": "a text", "bool": "true or false"}[e.Value]
+	if got == "" {
+		got = e.Value // "number", or with its text
+	}
+	if e.Field == "" {
+		return fmt.Errorf("it holds %s, and %s is wanted", got, want)
+	}
+	return fmt.Errorf("%s: there is %s, and %s is wanted", e.Field, got, want)
+}
+
+// jsonNames are the names of all fields of a type, and of what is in them.
+func jsonNames(t reflect.Type, seen []reflect.Type) []string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || slices.Contains(seen, t) {
+		return nil
+	}
+	seen = append(seen, t)
+	var out []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			out = append(out, name)
+		}
+		if f.IsExported() {
+			out = append(out, jsonNames(f.Type, seen)...)
+		}
+	}
+	return out
 }
 
 // yamlTree turns a node into what json.Marshal takes; under is the key of the document
@@ -608,54 +660,29 @@ func yamlScalar(n *yaml.Node, asText bool) (any, error) {
 	return v, nil
 }
 
-// secretsIn looks for what looks like a secret in what a push would put into the log
-// or attach; nothing of it could be taken out quietly. The texts themselves are never in
-// the findings.
-func (g *given) secretsIn(already []capture.Finding) []string {
-	var out []string
-	for _, f := range already {
-		out = append(out, f.String())
-	}
+// secrets looks for what looks like a secret in all that was given or captured. already
+// are the findings of the capture, whose attachments are not read again.
+func (g *given) secrets(already []capture.Finding) (secrets, error) {
+	var s secrets
 	known := map[string]bool{}
 	for _, f := range already {
+		s.found = append(s.found, f.String())
 		known[f.File] = true
 	}
 	for _, a := range g.attachments {
 		if known[a.Evidence.Name] {
+			s.captured = s.captured || a.Evidence.Kind != "environment" // --no-diff keeps a lock file
 			continue
 		}
 		for _, f := range capture.FindSecrets(a.Evidence.Name, a.Content) {
-			out = append(out, f.String())
+			s.found = append(s.found, f.String())
 		}
+		s.text("evidence kind", a.Evidence.Kind)
 	}
-	texts := map[string]string{"description": g.description, "rollback note": g.record.RollbackNote}
-	for k, v := range g.record.Params {
-		texts["param "+k] = k + "=" + v
+	s.text("description", g.description)
+	tags := withTags(map[string]string{}, g.tags)
+	for _, where := range sortedKeys(tags) {
+		s.text(where, tags[where])
 	}
-	for k, v := range g.tags {
-		texts["tag "+k] = k + "=" + v
-	}
-	for _, d := range g.record.Data {
-		texts["data "+d.Role] += "\n" + d.Query
-	}
-	for _, name := range sortedKeys(texts) {
-		for _, f := range capture.FindSecrets(name, []byte(texts[name])) {
-			out = append(out, fmt.Sprintf("%s: %s", name, f.Kind))
-		}
-	}
-	return out
-}
-
-// refuseSecrets is the error for findings, nil for none.
-func refuseSecrets(findings []string) error {
-	if len(findings) == 0 {
-		return nil
-	}
-	more := ""
-	if n := len(findings); n > 10 {
-		more = fmt.Sprintf("\nand %d more", n-10)
-		findings = findings[:10]
-	}
-	return pedigree.Errorf(pedigree.CodeRefused, "this looks like a secret, and what is recorded can't be taken back: %s%s", strings.Join(findings, ", "), more).
-		WithFix("take it out; --no-diff leaves out changes that are not committed; --allow-secrets goes on all the same")
+	return s, s.record(g.record)
 }

@@ -298,26 +298,65 @@ func TestReadEvidence(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	const secret = "Zx81-kjhQ7-pp0oLm3"
-	g := given{
-		record:      pedigree.Record{Params: pedigree.Params{"db_password": secret, "depth": "7"}},
-		attachments: []client.Attachment{{Evidence: pedigree.Evidence{Name: "notes.txt"}, Content: []byte("fine\npassword = \"" + secret + "\"\n")}},
+	const secret, token = "Zx81-kjhQ7-pp0oLm3", "ghp_a8Fk2Lq9Zt4Xw7Rb1Nc6Vd3Ys5Hj0Pg8Ke2M"
+	params := pedigree.Params{"db_password": secret, "depth": "7"}
+	patch := client.Attachment{Evidence: pedigree.Evidence{Name: "capture/changes.patch", Kind: "patch"}}
+	lock := client.Attachment{Evidence: pedigree.Evidence{Name: "capture/requirements.txt", Kind: "environment"}}
+	found := func(name string) []capture.Finding {
+		return []capture.Finding{{File: name, Line: 3, Kind: "AWS access key"}}
 	}
-	findings := g.secretsIn([]capture.Finding{{File: "capture/changes.patch", Line: 3, Kind: "AWS access key"}})
-	err := refuseSecrets(findings)
-	if exitCode(err) != exitRefused {
-		t.Fatalf("got %v, want a refusal", err)
-	}
-	for _, part := range []string{"capture/changes.patch:3: AWS access key", "notes.txt:2", "param db_password"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("got %q, want %q in it", err, part)
+	for _, tt := range []struct {
+		name    string
+		given   given
+		already []capture.Finding
+		want    string // what is named; "" for nothing found
+		advice  string
+	}{
+		{"patch", given{attachments: []client.Attachment{patch}}, found(patch.Evidence.Name), "capture/changes.patch:3: AWS access key", "--no-diff"},
+		{"lock file", given{attachments: []client.Attachment{lock}}, found(lock.Evidence.Name), "capture/requirements.txt:3: AWS access key", "take it out; --allow-secrets"},
+		{"evidence", given{attachments: []client.Attachment{{Evidence: pedigree.Evidence{Name: "notes.txt"}, Content: []byte("fine\npassword = \"" + secret + "\"\n")}}}, nil, "notes.txt:2", "take it out; --allow-secrets"},
+		{"param", given{record: pedigree.Record{Params: params}}, nil, "param db_password: ", "take it out; --allow-secrets"},
+		{"name of a param", given{record: pedigree.Record{Params: pedigree.Params{token: "1"}}}, nil, "param: GitHub token", ""},
+		{"owner", given{record: pedigree.Record{Owner: token}}, nil, "owner: ", ""},
+		{"rollback note", given{record: pedigree.Record{RollbackNote: "log in with password: " + secret + " first"}}, nil, "rollback note: ", ""},
+		{"target", given{record: pedigree.Record{Target: "prod/" + token}}, nil, "target: ", ""},
+		{"image", given{record: pedigree.Record{Runtime: &pedigree.Runtime{Image: "x/" + token}}}, nil, "runtime image: ", ""},
+		{"run", given{record: pedigree.Record{Run: &pedigree.Run{Name: token}}}, nil, "run name: ", ""},
+		{"query", given{record: pedigree.Record{Data: []pedigree.DataReference{{Role: "train", Query: "SELECT '" + token + "'"}}}}, nil, "data train query: ", ""},
+		{"output", given{record: pedigree.Record{Outputs: []pedigree.Output{{Name: token, URI: "s3://x/y"}}}}, nil, "outputs 1 name: ", ""},
+		{"metric", given{record: pedigree.Record{Metrics: []pedigree.Metric{{Name: "auc", Dataset: token}}}}, nil, "metrics auc dataset: ", ""},
+		{"tag", given{tags: map[string]string{"api_key": token}}, nil, "tag api_key: ", ""},
+		{"description", given{description: "use " + token}, nil, "description: GitHub token", ""},
+		{"nothing", given{
+			record: pedigree.Record{
+				Owner: "team:risk", Params: pedigree.Params{"tokenizer": "bert-base-uncased", "max_token_length": "512", "key": aDigest},
+				Code: &pedigree.Code{Commit: "9fceb02d0ae598e95dc970b74767f19372d61af8"},
+				Data: []pedigree.DataReference{{Role: "train", URI: "s3://lake/2026-10", Digest: aDigest, Query: "SELECT token, key FROM t WHERE secret = 'no'"}},
+			},
+			description: "the token: see the wiki; password = none",
+		}, nil, "", ""},
+	} {
+		s, err := tt.given.secrets(tt.already)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if strings.Contains(err.Error(), secret) {
-		t.Errorf("the message holds the secret: %v", err)
-	}
-	if err := refuseSecrets(nil); err != nil {
-		t.Error(err)
+		err = s.refuse(false)
+		if tt.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			continue
+		}
+		if exitCode(err) != exitRefused || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), tt.advice) {
+			t.Errorf("%s: got %v, want a refusal with %q and %q", tt.name, err, tt.want, tt.advice)
+			continue
+		}
+		if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), token) {
+			t.Errorf("%s: the message holds the secret: %v", tt.name, err)
+		}
+		if err := s.refuse(true); err != nil {
+			t.Errorf("%s: --allow-secrets: %v", tt.name, err)
+		}
 	}
 }
 

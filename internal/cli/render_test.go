@@ -215,6 +215,7 @@ func TestTree(t *testing.T) {
 			{From: "d", To: "m/3", Relation: "trained_on"},
 			{From: "m/1", To: "m/2", Relation: "fine_tuned_from"},
 			{From: "d", To: "m/2", Relation: "trained_on"},
+			{From: "m/1", To: "d", Relation: "wrote"},
 			{From: "m/3", To: "m/4", Relation: "distilled_from"},
 		},
 		Truncated: true,
@@ -226,7 +227,8 @@ made from:
   fine tuned from  fraud/2  (archived)
     fine tuned from  fraud/1
     trained on  data s3://lake/x  sha256:9f86d081884c…
-  trained on  data s3://lake/x  sha256:9f86d081884c…
+      written by  fraud/1
+  trained on  data s3://lake/x  sha256:9f86d081884c…  (see above)
 gone into:
   distilled from  fraud/4
 … and further; --depth goes on

@@ -55,8 +55,9 @@ func (a *app) showVersion(ctx context.Context, ref pedigree.Reference, at pedigr
 		return err
 	}
 	name := a.reference(v.Project, v.Model, v.Number)
+	asOf := a.asOf(ctx, at)
 	return a.print(answer{value: v, names: []string{name}, human: func(w io.Writer) {
-		a.versionPage(w, &v, at)
+		a.versionPage(w, &v, asOf)
 	}})
 }
 
@@ -91,7 +92,7 @@ func (p page) text(label, s string) {
 	p.list(label, strings.Split(strings.TrimSpace(s), "\n"))
 }
 
-func (a *app) versionPage(w io.Writer, v *pedigree.Version, at pedigree.At) {
+func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string) {
 	p := page{w}
 	r := &v.Record
 	name := a.reference(v.Project, v.Model, v.Number)
@@ -100,9 +101,7 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, at pedigree.At) {
 		state = "(archived)"
 	}
 	p.title(name, state)
-	if !at.IsNow() {
-		p.line("as of", at.String())
-	}
+	p.line("as of", asOf)
 	var aliases []string
 	for _, alias := range v.Aliases {
 		aliases = append(aliases, a.display(pedigree.Reference{Project: v.Project, Model: v.Model, Alias: alias}))
@@ -350,24 +349,28 @@ func (a *app) showModel(ctx context.Context, ref pedigree.Reference, at pedigree
 		return err
 	}
 	var versions []pedigree.Summary
+	empty := ""
 	if a.people() {
 		list, err := c.Search(ctx, client.Query{Filter: modelFilter(m.Name), At: at, Page: pedigree.Page{Limit: modelPageVersions}})
 		if err != nil {
 			return err
 		}
-		versions = list.Items
+		if versions = list.Items; len(versions) == 0 {
+			if empty, err = a.noVersions(ctx, c, m.Name, at); err != nil {
+				return err
+			}
+		}
 	}
+	asOf := a.asOf(ctx, at)
 	return a.print(answer{value: m, names: []string{a.reference(m.Project, m.Name, 0)}, human: func(w io.Writer) {
-		a.modelPage(w, &m, versions, at)
+		a.modelPage(w, &m, versions, empty, asOf)
 	}})
 }
 
-func (a *app) modelPage(w io.Writer, m *pedigree.Model, versions []pedigree.Summary, at pedigree.At) {
+func (a *app) modelPage(w io.Writer, m *pedigree.Model, versions []pedigree.Summary, empty, asOf string) {
 	p := page{w}
 	p.title(a.reference(m.Project, m.Name, 0), "")
-	if !at.IsNow() {
-		p.line("as of", at.String())
-	}
+	p.line("as of", asOf)
 	p.line("owner", m.Owner)
 	p.text("purpose", m.Purpose)
 	p.text("permitted use", m.PermittedUse)
@@ -390,7 +393,7 @@ func (a *app) modelPage(w io.Writer, m *pedigree.Model, versions []pedigree.Summ
 	p.line("aliases", strings.Join(aliases, ", "))
 	fmt.Fprintln(w)
 	if len(versions) == 0 {
-		fmt.Fprintf(w, "no versions yet; register one with: pedigree push %s PATH\n", shellWord(string(m.Name)))
+		fmt.Fprintln(w, empty)
 		return
 	}
 	a.versionTable(versions, false).write(w, "")

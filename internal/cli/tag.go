@@ -13,6 +13,7 @@ import (
 func newTagCommand(a *app) *cobra.Command {
 	edit := tagEdit{}
 	var description string
+	var allow bool
 	cmd := &cobra.Command{
 		Use:   "tag REF|MODEL [KEY=VALUE …]",
 		Short: "Set and remove tags of a version or a model, and describe a version",
@@ -35,6 +36,10 @@ func newTagCommand(a *app) *cobra.Command {
 			if len(edit.tags) == 0 && len(edit.remove) == 0 && edit.description == nil {
 				return pedigree.Errorf(pedigree.CodeInvalid, "there is nothing to set or to remove").WithFix("write: pedigree tag %s KEY=VALUE", ref)
 			}
+			texts := withTags(map[string]string{"--description": description}, edit.tags)
+			if err := refuseTyped(allow, texts); err != nil {
+				return err
+			}
 			if ref.Version == 0 && ref.Alias == "" && ref.Digest == "" {
 				return a.tagModel(cmd.Context(), ref, edit)
 			}
@@ -43,6 +48,7 @@ func newTagCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&edit.remove, "rm", nil, "remove the tag `KEY` (repeat)")
 	cmd.Flags().StringVar(&description, "description", "", "what to know of it, in Markdown")
+	allowSecrets(cmd.Flags(), &allow)
 	cmd.Flags().BoolVar(&edit.dryRun, "dry-run", false, "show what would change, and do nothing")
 	return cmd
 }
@@ -92,6 +98,9 @@ func (a *app) tagVersion(ctx context.Context, ref pedigree.Reference, e tagEdit)
 	}
 	return a.print(answer{value: v, names: []string{name}, human: func(w io.Writer) {
 		fmt.Fprintln(w, printable(words([]string{name, "", pairs(v.Tags)})))
+		if e.description != nil {
+			page{w}.text("description", v.Description)
+		}
 	}})
 }
 

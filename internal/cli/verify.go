@@ -330,6 +330,9 @@ func (a *app) verifyVersion(ctx context.Context, name string) error {
 			t.row(check.Path, check.Problem)
 		}
 	}
+	if bad == 0 {
+		names = []string{full}
+	}
 	err = a.print(answer{value: pedigree.List[pedigree.FileCheck]{Items: checks, AsOf: resolved.AsOf}, names: names, human: func(w io.Writer) {
 		if bad == 0 {
 			fmt.Fprintf(w, "ok  %s is whole: %s of it read, %s\n", full, count(len(checks), "piece"), size(&bytes))

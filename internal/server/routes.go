@@ -11,6 +11,7 @@ import (
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/httpapi"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
+	"github.com/pedigree-ml/pedigree/internal/mlflow"
 )
 
 // routes joins everything to one handler.
@@ -21,19 +22,42 @@ func (s *Server) routes(m *metrics) (http.Handler, error) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { httpx.NotAllowed(w, r, "GET, HEAD") })
 	}
 	get("/healthz", httpx.Handler(s.serveHealth))
-	get("/health", httpx.Handler(s.serveHealth)) // the name that MLflow's clients ask for
+	get("/health", httpx.Handler(serveOK)) // what MLflow's own server answers, and its tools wait for
 	get("/readyz", httpx.Handler(s.serveReady))
 	get("/metrics", m.handler())
 	get("/{$}", httpx.Handler(serveIndex))
 	mux.Handle("/api/", httpapi.New(s.registrar, httpapi.Options{Now: time.Now}).Handler())
+	dialect := mlflow.New(s.registrar, mlflow.Config{Now: time.Now}).Handler()
+	for _, path := range mlflow.Mounts {
+		mux.Handle(path, dialect)
+	}
 	mux.HandleFunc("/", httpx.NotFound)
 	cfg := httpx.Config{
-		Log: s.log, NewID: func() string { return newID("req") }, Now: time.Now, Observe: m.observe,
+		Log: s.log, NewID: func() string { return newID("req") }, Now: time.Now, Observe: m.observe, WriteError: writeError,
 	}
 	if !s.cfg.AllowAnonymous {
 		cfg.Hosts = httpx.LoopbackHosts(s.cfg.Addr)
 	}
 	return httpx.Chain(m.count(mux), cfg)
+}
+
+// writeError answers what is refused before any handler, in the shape of the dialect that
+// the path belongs to.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	if mlflow.Owns(r.URL.Path) {
+		mlflow.WriteError(w, r, err)
+		return
+	}
+	httpx.WriteError(w, r, err)
+}
+
+// serveOK says that the process answers, as MLflow's server says it.
+func serveOK(w http.ResponseWriter, _ *http.Request) error {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	_, err := io.WriteString(w, "OK")
+	return err
 }
 
 // health is the answer of /healthz.

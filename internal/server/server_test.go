@@ -172,7 +172,7 @@ func TestServe(t *testing.T) {
 		want   string
 	}{
 		{"/healthz", 200, "application/json", `"status":"ok"`},
-		{"/health", 200, "application/json", `"status":"ok"`},
+		{"/health", 200, "text/plain; charset=utf-8", "OK"},
 		{"/readyz", 200, "application/json", `"status":"ready"`},
 		{"/", 200, "text/plain; charset=utf-8", "model registry"},
 		{"/nothing", 404, "application/problem+json", `"code":"not_found"`},

@@ -139,6 +139,7 @@ func (c *compiler) limit(n int) string {
 
 // orderKey is one key of an order as SQL has it.
 type orderKey struct {
+	field string
 	value string
 	kind  pedigree.FieldType
 	desc  bool
@@ -159,7 +160,7 @@ func (c *compiler) ordered(q Search, seq, from string, where []string) ([]int64,
 		if err != nil {
 			return nil, nil, err
 		}
-		keys[i] = orderKey{value: value, kind: t, desc: o.Desc, column: isColumn(o.Field)}
+		keys[i] = orderKey{field: o.Field.Attribute(), value: value, kind: t, desc: o.Desc, column: isColumn(o.Field)}
 		direct = direct && keys[i].column
 		columns = append(columns, fmt.Sprintf("%s AS k%d", value, i))
 	}
@@ -170,8 +171,12 @@ func (c *compiler) ordered(q Search, seq, from string, where []string) ([]int64,
 			keys[i].value = fmt.Sprintf("k%d", i)
 		}
 	}
+	by := append(keys[:len(keys):len(keys)], orderKey{value: seqColumn, desc: true, column: true})
+	if direct {
+		by = telling(by, oneModel(q) != "")
+	}
 	var order []string
-	for _, k := range keys {
+	for _, k := range by {
 		direction := " ASC"
 		if k.desc {
 			direction = " DESC"
@@ -197,8 +202,34 @@ func (c *compiler) ordered(q Search, seq, from string, where []string) ([]int64,
 			text += " WHERE " + strings.Join(after, " AND ")
 		}
 	}
-	text += " ORDER BY " + strings.Join(order, ", ") + ", " + seqColumn + " DESC" + c.limit(q.Limit)
+	text += " ORDER BY " + strings.Join(order, ", ") + c.limit(q.Limit)
 	return c.rows(q.Limit, text, len(keys))
+}
+
+// telling leaves out the keys that can't tell two versions apart which those before them
+// have not: SQLite gives up the order of an index for the sake of two more keys. Two
+// versions that were changed by one event are of one model.
+func telling(keys []orderKey, oneModel bool) []orderKey {
+	var out []orderKey
+	for _, k := range keys {
+		switch k.field {
+		case "created_at":
+			return append(out, k)
+		case "updated_at":
+			oneModel = true
+		case "model":
+			if oneModel {
+				continue
+			}
+			oneModel = true
+		case "version":
+			if oneModel {
+				return append(out, k)
+			}
+		}
+		out = append(out, k)
+	}
+	return out
 }
 
 // isColumn says whether an order's value is a column that is never absent.

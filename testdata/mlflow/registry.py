@@ -104,9 +104,9 @@ step("source alias missing", lambda: source("models:/fraud@nobody"))
 step("delete sources", lambda: c.delete_registered_model("sources"))
 
 # --- copies
-step("copy", lambda: c.copy_model_version(c.get_model_version("fraud", "2"), "fraud-copy"))
-step("copy again", lambda: c.copy_model_version(c.get_model_version("fraud", "2"), "fraud-copy"))
-step("copy of a copy", lambda: c.copy_model_version(c.get_model_version("fraud-copy", "1"), "fraud-copy-2"))
+step("copy", lambda: c.copy_model_version("models:/fraud/2", "fraud-copy"))
+step("copy again", lambda: c.copy_model_version("models:/fraud/2", "fraud-copy"))
+step("copy of a copy", lambda: c.copy_model_version("models:/fraud-copy/1", "fraud-copy-2"))
 step("copied model", lambda: c.get_registered_model("fraud-copy"))
 
 # --- aliases

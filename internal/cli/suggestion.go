@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/client"
+)
+
+// within says whether k insertions, deletions, replacements and swaps of neighbours turn
+// a into b.
+func within(a, b []rune, k int) bool {
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	switch {
+	case len(a) == 0 || len(b) == 0:
+		return len(a)+len(b) <= k
+	case k == 0:
+		return false
+	case len(a) > 1 && len(b) > 1 && a[0] == b[1] && a[1] == b[0] && within(a[2:], b[2:], k-1):
+		return true
+	}
+	return within(a[1:], b[1:], k-1) || within(a[1:], b, k-1) || within(a, b[1:], k-1)
+}
+
+// near is the first of the candidates that s is a misspelling of by one edit, or by two
+// where it is long enough for that to say something; "" for none.
+func near(s string, candidates []string, long int) string {
+	for k := 1; k <= 2; k++ {
+		for _, c := range candidates {
+			if (k == 1 || len([]rune(s)) >= long) && c != s && within([]rune(s), []rune(c), k) {
+				return c
+			}
+		}
+	}
+	return ""
+}
+
+// similarName is the model that the new name may be a misspelling of, "" for none. Short
+// names are all alike, and names that differ in digits alone are meant to.
+func similarName(name pedigree.Name, models []pedigree.Model) pedigree.Name {
+	if len([]rune(name)) < 4 {
+		return ""
+	}
+	letters := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return -1
+			}
+			return r
+		}, s)
+	}
+	var names []string
+	for _, m := range models {
+		if letters(string(m.Name)) != letters(string(name)) {
+			names = append(names, string(m.Name))
+		}
+	}
+	return pedigree.Name(near(string(name), names, 8))
+}
+
+var (
+	noModel   = regexp.MustCompile(`there is no model (.+) in project ([^ ]+)$`)
+	noProject = regexp.MustCompile(`there is no project ([^ ]+)$`)
+	noAlias   = regexp.MustCompile(`model (.+) has no alias ([^ ]+)$`)
+)
+
+// placed is an error that names the folder of the registry, not the URL that stands for
+// it.
+func (a *app) placed(err error) error {
+	var e *pedigree.Error
+	if a.registry == nil || a.registry.kind == kindServer || !errors.As(err, &e) || !strings.Contains(err.Error(), embeddedURL) {
+		return err
+	}
+	out := *asError(err)
+	out.Message = strings.ReplaceAll(out.Message, embeddedURL, a.registry.where)
+	out.Fix = strings.ReplaceAll(out.Fix, embeddedURL, a.registry.where)
+	return &out
+}
+
+// advise gives the error of a name that is not there the fix that fits this command: the
+// nearest name, the log of what was deleted, or where names are listed. What fails on the
+// way leaves the error as it was.
+func (a *app) advise(ctx context.Context, err error, command string) error {
+	var e *pedigree.Error
+	if a.registry == nil || !errors.As(err, &e) {
+		return err
+	}
+	if e.Code == pedigree.CodeNotRecorded && e.Fix == "" {
+		if entry, eventErr := a.registry.client.Event(ctx, 0); eventErr == nil {
+			if first, eventErr := entry.Event(); eventErr == nil {
+				out := *e
+				out.Fix = "the registry begins on " + stamp(first.Time) + " UTC; --at 0 is its first event"
+				return &out
+			}
+		}
+		return err
+	}
+	if e.Code != pedigree.CodeNotFound || strings.HasPrefix(e.Fix, "did you mean") {
+		return err
+	}
+	c := a.registry.client
+	fix := ""
+	if m := noProject.FindStringSubmatch(e.Message); m != nil {
+		fix = a.nearProject(ctx, c, m[1])
+	} else if m := noAlias.FindStringSubmatch(e.Message); m != nil {
+		fix = nearAlias(ctx, c, pedigree.Name(m[1]), m[2])
+	} else if m := noModel.FindStringSubmatch(e.Message); m != nil && command != "push" {
+		if fix = deletedModel(ctx, c, m[1], m[2]); fix == "" {
+			fix = "pedigree ls lists the models"
+			if m[2] != string(a.home) {
+				fix = "pedigree ls -p " + m[2] + " lists the models"
+			}
+		}
+	}
+	if fix == "" {
+		return err
+	}
+	out := *e
+	out.Fix = printable(fix)
+	return &out
+}
+
+func (a *app) nearProject(ctx context.Context, c *client.Client, name string) string {
+	list, err := c.Projects(ctx, pedigree.Page{Limit: pedigree.MaxLimit}, pedigree.At{})
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, p := range list.Items {
+		names = append(names, string(p.Name))
+	}
+	if n := near(name, names, 5); n != "" {
+		return "did you mean " + n + "?"
+	}
+	return "pedigree project ls lists them; pedigree project create " + name + " makes it"
+}
+
+func nearAlias(ctx context.Context, c *client.Client, model pedigree.Name, alias string) string {
+	list, err := c.Aliases(ctx, model, pedigree.At{})
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, m := range list.Items {
+		names = append(names, string(m.Alias))
+	}
+	if n := near(alias, names, 5); n != "" {
+		return "did you mean " + pedigree.Reference{Model: model, Alias: pedigree.Alias(n)}.String() + "?"
+	}
+	return "pedigree alias ls " + shellWord(string(model)) + " lists them"
+}
+
+// deletedModel is how to read the history of a model that had the name; "" where none
+// had it.
+func deletedModel(ctx context.Context, c *client.Client, name, project string) string {
+	list, err := c.Events(ctx, pedigree.EventQuery{Types: []pedigree.EventType{pedigree.ModelDeleted}, After: -1, Newest: true, Limit: pedigree.MaxLimit})
+	if err != nil {
+		return ""
+	}
+	p, err := c.GetProject(ctx, pedigree.ProjectName(project), pedigree.At{})
+	if err != nil {
+		return ""
+	}
+	for i := range list.Items {
+		if e, err := list.Items[i].Event(); err == nil && e.String("name") == name && e.String("project") == p.ID {
+			return "a model of this name was deleted on " + stamp(e.Time) + " UTC; its history: pedigree log " + e.Subject
+		}
+	}
+	return ""
+}
