@@ -143,8 +143,15 @@ func TestFollowsKeys(t *testing.T) {
 		key, note string
 		ok        bool
 	}{
-		{keys[0], notes[0], true}, {keys[0], notes[1], true}, {keys[0], notes[2], true}, {keys[1], notes[2], true}, {keys[2], notes[2], true},
-		{keys[1], notes[0], false}, {keys[2], notes[1], false}, {keys[0], stale, false}, {keys[2], stale, false},
+		{keys[0], notes[0], true},
+		{keys[0], notes[1], true},
+		{keys[0], notes[2], true},
+		{keys[1], notes[2], true},
+		{keys[2], notes[2], true},
+		{keys[1], notes[0], false},
+		{keys[2], notes[1], false},
+		{keys[0], stale, false},
+		{keys[2], stale, false},
 	} {
 		err := run([]string{"--checkpoint", mustWrite(t, tt.note), "--key", tt.key}, strings.NewReader(strings.Join(lines, "")), &bytes.Buffer{})
 		if (err == nil) != tt.ok {

@@ -178,7 +178,9 @@ func (a *app) warnSimilar(ctx context.Context, p client.Push) (pedigree.Name, er
 	if _, err := c.Model(ctx, p.Model, pedigree.At{}); pedigree.CodeOf(err) != pedigree.CodeNotFound {
 		return "", err
 	}
-	list, err := gather(0, func(page pedigree.Page) (pedigree.List[pedigree.Model], error) { return c.Models(ctx, page, pedigree.At{}) })
+	list, err := gather(0, func(page pedigree.Page) (pedigree.List[pedigree.Model], error) {
+		return c.Models(ctx, page, pedigree.At{})
+	})
 	if pedigree.CodeOf(err) == pedigree.CodeNotFound {
 		return "", nil // there is no such project; the push says so
 	}

@@ -11,8 +11,17 @@ import (
 func TestNear(t *testing.T) {
 	commands := []string{"push", "pull", "ls", "rm", "show", "history"}
 	for _, tt := range []struct{ in, want string }{
-		{"psh", "push"}, {"shwo", "show"}, {"histroy", "history"}, {"hstry", "history"}, {"pul", "pull"}, {"lss", "ls"},
-		{"foo", ""}, {"x", ""}, {"push", ""}, {"", ""}, {"hst", ""}, {"größe", ""},
+		{"psh", "push"},
+		{"shwo", "show"},
+		{"histroy", "history"},
+		{"hstry", "history"},
+		{"pul", "pull"},
+		{"lss", "ls"},
+		{"foo", ""},
+		{"x", ""},
+		{"", ""},
+		{"hst", ""},
+		{"größe", ""},
 	} {
 		if got := near(tt.in, commands, 4); got != tt.want {
 			t.Errorf("%q: got %q, want %q", tt.in, got, tt.want)
@@ -22,8 +31,15 @@ func TestNear(t *testing.T) {
 
 func TestSimilarName(t *testing.T) {
 	for _, tt := range []struct{ name, other, want pedigree.Name }{
-		{"fruad", "fraud", "fraud"}, {"frauds", "fraud", "fraud"}, {"churn", "charm", ""}, {"cat", "car", ""}, {"card", "cart", "cart"},
-		{"card-fruads", "card-fraud", "card-fraud"}, {"card-2024", "card-2025", ""}, {"fraud2", "fraud", ""}, {"fraud", "fraud", ""},
+		{"fruad", "fraud", "fraud"},
+		{"frauds", "fraud", "fraud"},
+		{"churn", "charm", ""},
+		{"cat", "car", ""},
+		{"card", "cart", "cart"},
+		{"card-fruads", "card-fraud", "card-fraud"},
+		{"card-2024", "card-2025", ""},
+		{"fraud2", "fraud", ""},
+		{"fraud", "fraud", ""},
 	} {
 		if got := similarName(tt.name, []pedigree.Model{{Name: "zzzzzzzzzzzz"}, {Name: tt.other}}); got != tt.want {
 			t.Errorf("%s with %s: got %q, want %q", tt.name, tt.other, got, tt.want)

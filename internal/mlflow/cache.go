@@ -16,16 +16,19 @@ import (
 type answerCache struct {
 	mu      sync.RWMutex
 	head    int64
+	bytes   int
 	answers map[question][]byte
 }
 
 // question names an answer: the endpoint, and what it was asked.
 type question struct{ route, project, name, key string }
 
-// maxAnswers and maxAnswer bound what is kept: a number of answers, and the bytes of one.
+// maxAnswers, maxAnswer and maxBytes bound what is kept: a number of answers, the bytes
+// of one, and those of all.
 const (
 	maxAnswers = 10_000
-	maxAnswer  = 16 << 10
+	maxAnswer  = 256 << 10
+	maxBytes   = 16 << 20
 )
 
 func (c *answerCache) get(head int64, q question) []byte {
@@ -46,10 +49,19 @@ func (c *answerCache) put(head int64, q question, body []byte) {
 	if head < c.head {
 		return
 	}
-	if c.head != head || c.answers == nil || len(c.answers) >= maxAnswers {
-		c.head, c.answers = head, map[question][]byte{}
+	if c.head != head || c.answers == nil || len(c.answers) >= maxAnswers || c.bytes+len(body) > maxBytes {
+		c.head, c.bytes, c.answers = head, 0, map[question][]byte{}
 	}
+	c.bytes += len(body) - len(c.answers[q])
 	c.answers[q] = body
+}
+
+// asked is all that a request says: its query, or its body.
+func (c *call) asked() string {
+	if c.in.query {
+		return c.r.URL.RawQuery
+	}
+	return string(c.body)
 }
 
 // answerCached answers with what read returns, kept while the log does not grow.

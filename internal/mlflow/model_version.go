@@ -369,9 +369,11 @@ func (d *Dialect) searchVersions(c *call) error {
 	if err != nil {
 		return err
 	}
-	cards, next, err := d.registrar.SearchCards(c.ctx(), c.principal, c.project, q.CardQuery)
-	if err != nil {
-		return badCursor(err)
-	}
-	return c.answer(versionList{Versions: wireVersions(cards), Next: q.next(next)}, nil)
+	return c.answerCached("model-versions/search", "", c.asked(), func() (any, error) {
+		cards, next, err := d.registrar.SearchCards(c.ctx(), c.principal, c.project, q.CardQuery)
+		if err != nil {
+			return nil, badCursor(err)
+		}
+		return versionList{Versions: wireVersions(cards), Next: q.next(next)}, nil
+	})
 }

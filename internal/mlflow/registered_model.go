@@ -387,18 +387,20 @@ func (d *Dialect) searchModels(c *call) error {
 	if err != nil {
 		return err
 	}
-	cards, next, err := d.registrar.SearchModelCards(c.ctx(), c.principal, c.project, q.CardQuery)
-	if err != nil {
-		return badCursor(err)
-	}
-	answer := struct {
-		Models []registeredModel `json:"registered_models,omitempty"`
-		Next   string            `json:"next_page_token,omitempty"`
-	}{Next: q.next(next)}
-	for i := range cards {
-		answer.Models = append(answer.Models, wireModel(&cards[i]))
-	}
-	return c.answer(answer, nil)
+	return c.answerCached("registered-models/search", "", c.asked(), func() (any, error) {
+		cards, next, err := d.registrar.SearchModelCards(c.ctx(), c.principal, c.project, q.CardQuery)
+		if err != nil {
+			return nil, badCursor(err)
+		}
+		answer := struct {
+			Models []registeredModel `json:"registered_models,omitempty"`
+			Next   string            `json:"next_page_token,omitempty"`
+		}{Next: q.next(next)}
+		for i := range cards {
+			answer.Models = append(answer.Models, wireModel(&cards[i]))
+		}
+		return answer, nil
+	})
 }
 
 func (d *Dialect) latestVersions(c *call) error {
