@@ -123,13 +123,13 @@ func numberLength(s string) (rune, int) {
 func wordLength(s string) int {
 	n := 0
 	for n < len(s) {
-		r, size := utf8.DecodeRuneInString(s[n:])
+		r, _ := utf8.DecodeRuneInString(s[n:])
 		switch {
 		case r == '`' || r == '"':
 			n += quotedLength(s[n:])
 		case unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_':
 			for n < len(s) {
-				r, size = utf8.DecodeRuneInString(s[n:])
+				r, size := utf8.DecodeRuneInString(s[n:])
 				if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' {
 					break
 				}
