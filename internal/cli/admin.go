@@ -270,7 +270,7 @@ func hasFields(event *pedigree.Event, fields []string) error {
 			continue
 		}
 		e := pedigree.Errorf(pedigree.CodeInvalid, "event %d (%s) has no field %q", event.Seq, event.Type, cut(name, 60))
-		if n := near(name, names, 4); n != "" {
+		if n := pedigree.Misspelt(name, names, 4); n != "" {
 			return e.WithFix("did you mean %s?", n)
 		}
 		return e.WithFix("its fields: %s", strings.Join(names, ", "))

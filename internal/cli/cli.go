@@ -203,7 +203,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	err := pedigree.Errorf(pedigree.CodeInvalid, "%q is not a command of %s", args[0], cmd.CommandPath())
-	if n := near(args[0], names, 4); n != "" {
+	if n := pedigree.Misspelt(args[0], names, 4); n != "" {
 		return err.WithFix("did you mean: %s %s", cmd.CommandPath(), n)
 	}
 	return err.WithFix("%s --help lists them", cmd.CommandPath())

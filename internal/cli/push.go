@@ -184,7 +184,11 @@ func (a *app) warnSimilar(ctx context.Context, p client.Push) (pedigree.Name, er
 	if pedigree.CodeOf(err) == pedigree.CodeNotFound {
 		return "", nil // there is no such project; the push says so
 	}
-	similar := similarName(p.Model, list.Items)
+	names := make([]pedigree.Name, len(list.Items))
+	for i, m := range list.Items {
+		names[i] = m.Name
+	}
+	similar := pedigree.SimilarName(p.Model, names)
 	if similar != "" {
 		a.warn("%s is a new model, and there is one named %s", p.Model, similar)
 	}

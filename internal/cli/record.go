@@ -546,7 +546,7 @@ func decodeYAML(content []byte, v any) error {
 	}
 	message := strings.TrimPrefix(err.Error(), "json: ")
 	if name, found := strings.CutPrefix(message, "unknown field "); found {
-		if n := near(strings.Trim(name, `"`), jsonNames(reflect.TypeOf(v), nil), 4); n != "" {
+		if n := pedigree.Misspelt(strings.Trim(name, `"`), jsonNames(reflect.TypeOf(v), nil), 4); n != "" {
 			message += " (did you mean " + n + "?)"
 		}
 	}

@@ -10,59 +10,6 @@ import (
 	"github.com/pedigree-ml/pedigree/client"
 )
 
-// within says whether k insertions, deletions, replacements and swaps of neighbours turn
-// a into b.
-func within(a, b []rune, k int) bool {
-	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
-		a, b = a[1:], b[1:]
-	}
-	switch {
-	case len(a) == 0 || len(b) == 0:
-		return len(a)+len(b) <= k
-	case k == 0:
-		return false
-	case len(a) > 1 && len(b) > 1 && a[0] == b[1] && a[1] == b[0] && within(a[2:], b[2:], k-1):
-		return true
-	}
-	return within(a[1:], b[1:], k-1) || within(a[1:], b, k-1) || within(a, b[1:], k-1)
-}
-
-// near is the first of the candidates that s is a misspelling of by one edit, or by two
-// where it is long enough for that to say something; "" for none.
-func near(s string, candidates []string, long int) string {
-	for k := 1; k <= 2; k++ {
-		for _, c := range candidates {
-			if (k == 1 || len([]rune(s)) >= long) && c != s && within([]rune(s), []rune(c), k) {
-				return c
-			}
-		}
-	}
-	return ""
-}
-
-// similarName is the model that the new name may be a misspelling of, "" for none. Short
-// names are all alike, and names that differ in digits alone are meant to.
-func similarName(name pedigree.Name, models []pedigree.Model) pedigree.Name {
-	if len([]rune(name)) < 4 {
-		return ""
-	}
-	letters := func(s string) string {
-		return strings.Map(func(r rune) rune {
-			if r >= '0' && r <= '9' {
-				return -1
-			}
-			return r
-		}, s)
-	}
-	var names []string
-	for _, m := range models {
-		if letters(string(m.Name)) != letters(string(name)) {
-			names = append(names, string(m.Name))
-		}
-	}
-	return pedigree.Name(near(string(name), names, 8))
-}
-
 var (
 	noModel   = regexp.MustCompile(`there is no model (.+) in project ([^ ]+)$`)
 	noProject = regexp.MustCompile(`there is no project ([^ ]+)$`)
@@ -134,7 +81,7 @@ func (a *app) nearProject(ctx context.Context, c *client.Client, name string) st
 	for _, p := range list.Items {
 		names = append(names, string(p.Name))
 	}
-	if n := near(name, names, 5); n != "" {
+	if n := pedigree.Misspelt(name, names, 5); n != "" {
 		return "did you mean " + n + "?"
 	}
 	return "pedigree project ls lists them; pedigree project create " + name + " makes it"
@@ -149,7 +96,7 @@ func nearAlias(ctx context.Context, c *client.Client, model pedigree.Name, alias
 	for _, m := range list.Items {
 		names = append(names, string(m.Alias))
 	}
-	if n := near(alias, names, 5); n != "" {
+	if n := pedigree.Misspelt(alias, names, 5); n != "" {
 		return "did you mean " + pedigree.Reference{Model: model, Alias: pedigree.Alias(n)}.String() + "?"
 	}
 	return "pedigree alias ls " + shellWord(string(model)) + " lists them"

@@ -29,14 +29,11 @@ func modelID(ctx context.Context, tx *sqlstore.Tx, project pedigree.ProjectName,
 
 func nearestModel(ctx context.Context, tx *sqlstore.Tx, projectID string, name pedigree.Name) (pedigree.Name, error) {
 	names, _, err := tx.ModelNames(ctx, projectID, "", pedigree.MaxLimit)
-	if err != nil {
-		return "", err
-	}
 	texts := make([]string, len(names))
 	for i, n := range names {
 		texts[i] = string(n)
 	}
-	return pedigree.Name(pedigree.Nearest(string(name), texts)), nil
+	return pedigree.Name(pedigree.Nearest(string(name), texts)), err
 }
 
 // CreateModel makes a model. It returns [pedigree.CodeExists] for a name that is taken

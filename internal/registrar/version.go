@@ -65,10 +65,11 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 
 // createFor decides the creation of the model that a registration asks for.
 func (r *Registrar) createFor(ctx context.Context, tx *sqlstore.Tx, projectID string, name pedigree.Name, out *pedigree.Registered) (string, []pedigree.Draft, error) {
-	var err error
-	if out.Similar, err = nearestModel(ctx, tx, projectID, name); err != nil {
+	names, _, err := tx.ModelNames(ctx, projectID, "", pedigree.MaxLimit)
+	if err != nil {
 		return "", nil, err
 	}
+	out.Similar = pedigree.SimilarName(name, names)
 	id := r.newID("mdl")
 	drafts, err := pedigree.CreateModel(pedigree.Project{ID: projectID}, id, name, pedigree.ModelEdit{})
 	return id, drafts, err
