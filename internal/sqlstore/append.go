@@ -330,6 +330,7 @@ type batchState struct {
 // idempotency names one call of one caller.
 type idempotency struct{ actor, key string }
 
+// keyedAnswer is what a key was used for; events is nil where that was before this batch.
 type keyedAnswer struct {
 	fingerprint pedigree.Digest
 	events      []pedigree.Event
@@ -412,6 +413,9 @@ func (b *batchState) begin(ctx context.Context, batch []*request) error {
 	}
 	b.subjects, b.created, b.numbers = map[string]int64{}, map[string]int64{}, map[string]int64{}
 	b.keys = map[idempotency]keyedAnswer{}
+	if err := b.readKeys(ctx, batch); err != nil {
+		return err
+	}
 	var subjects, models []string
 	for _, r := range batch {
 		if r.append == nil {
@@ -650,16 +654,48 @@ func (tx *Tx) Replay(ctx context.Context, p pedigree.Principal) (*Appended, erro
 
 var errKeyReused = pedigree.Errorf(pedigree.CodeConflict, "the Idempotency-Key was used before, for another request").WithFix("use a new key for a new request")
 
-// replay is [Tx.Replay] with the calls of this batch, whose rows are not written yet.
+// replay answers a call whose idempotency key was seen before, in an earlier batch or in
+// this one; see [Tx.Replay].
 func (b *batchState) replay(ctx context.Context, p pedigree.Principal) (*Appended, error) {
 	seen, ok := b.keys[idempotency{p.ID, p.IdempotencyKey}]
 	switch {
 	case !ok:
-		return b.tx.Replay(ctx, p)
+		return nil, nil
 	case seen.fingerprint != p.Fingerprint:
 		return nil, errKeyReused
+	case seen.events != nil:
+		return &Appended{Events: seen.events, Replayed: true}, nil
 	}
-	return &Appended{Events: seen.events, Replayed: true}, nil
+	return b.tx.Replay(ctx, p)
+}
+
+// readKeys reads, at once, which idempotency keys of the batch were seen before.
+func (b *batchState) readKeys(ctx context.Context, batch []*request) error {
+	var keys []idempotency
+	for _, r := range batch {
+		if r.append != nil && r.append.Principal.IdempotencyKey != "" {
+			keys = append(keys, idempotency{r.append.Principal.ID, r.append.Principal.IdempotencyKey})
+		}
+	}
+	for chunk := range slices.Chunk(keys, 64) {
+		var pairs []string
+		var args []any
+		for _, k := range chunk {
+			args = append(args, k.actor, k.key)
+			pairs = append(pairs, "($"+itoa(len(args)-1)+", $"+itoa(len(args))+")")
+		}
+		err := b.tx.each(ctx, "look for idempotency keys", "SELECT actor, key, fingerprint FROM own_idempotency WHERE (actor, key) IN (VALUES "+strings.Join(pairs, ", ")+")", args, func(rows rows) error {
+			var k idempotency
+			var fingerprint string
+			err := rows.Scan(&k.actor, &k.key, &fingerprint)
+			b.keys[k] = keyedAnswer{fingerprint: pedigree.Digest(fingerprint)}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkBlobs makes sure that each blob is there, is the project's, and is not being
