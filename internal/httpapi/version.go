@@ -39,24 +39,11 @@ func (a *API) getVersion(c *call) error {
 	return c.answerTagged(v.Changed, &v, err)
 }
 
-func (a *API) editVersion(c *call) error {
-	ref, err := c.reference()
-	if err != nil {
-		return err
-	}
-	ifMatch, err := c.ifMatch()
-	if err != nil {
-		return err
-	}
-	var edit pedigree.VersionEdit
-	if err := c.decode(&edit); err != nil {
-		return err
-	}
-	v, err := a.registrar.EditVersion(c.ctx(), c.principal, ref, edit, ifMatch)
-	return c.answerTagged(v.Changed, &v, err)
-}
+func (a *API) editVersion(c *call) error  { return changeVersion(c, a.registrar.EditVersion) }
+func (a *API) amendVersion(c *call) error { return changeVersion(c, a.registrar.Amend) }
 
-func (a *API) amendVersion(c *call) error {
+// changeVersion calls a change of a version that the body describes.
+func changeVersion[In any](c *call, change func(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, in In, ifMatch *int64) (pedigree.Version, error)) error {
 	ref, err := c.reference()
 	if err != nil {
 		return err
@@ -65,11 +52,11 @@ func (a *API) amendVersion(c *call) error {
 	if err != nil {
 		return err
 	}
-	var amend pedigree.Amend
-	if err := c.decode(&amend); err != nil {
+	var in In
+	if err := c.decode(&in); err != nil {
 		return err
 	}
-	v, err := a.registrar.Amend(c.ctx(), c.principal, ref, amend, ifMatch)
+	v, err := change(c.ctx(), c.principal, ref, in, ifMatch)
 	return c.answerTagged(v.Changed, &v, err)
 }
 
