@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -135,6 +136,10 @@ func (a *app) push(ctx context.Context, f *pushFlags, args []string) error {
 	if err := f.complete(ctx, a, &g, &p.Registration); err != nil {
 		return err
 	}
+	// What the person gave needs no advice to give it.
+	captured.Notes = slices.DeleteFunc(captured.Notes, func(note string) bool {
+		return f.image != "" && strings.Contains(note, "use --image") || f.code != "" && strings.Contains(note, "use --code")
+	})
 	p.Attachments = g.attachments
 	if !f.allowSecrets {
 		if err := f.refuseSecrets(&p, &g, findingsOf(captured, g.attachments)); err != nil {
