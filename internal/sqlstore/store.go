@@ -19,7 +19,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
-	_ "modernc.org/sqlite" // registers the driver "sqlite"
+	"modernc.org/sqlite" // registers the driver "sqlite", too
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -133,6 +134,24 @@ func (s *Store) openPostgres(ctx context.Context, dsn string, connections int) e
 	return nil
 }
 
+// first begins the first transaction. A new SQLite file becomes one with a write-ahead
+// log by its first connection, and another that comes at that moment is told that the
+// file is locked, whatever its wait limit: it asks again.
+func (s *Store) first(ctx context.Context) (*sql.Tx, error) {
+	for try := 0; ; try++ {
+		tx, err := s.write.BeginTx(ctx, nil)
+		var lite *sqlite.Error
+		if err == nil || try == 100 || !errors.As(err, &lite) || lite.Code()&0xff != sqlite3.SQLITE_BUSY {
+			return tx, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // migrate brings the tables up to date, in one transaction under the log's lock, so
 // that any number of processes may start at once.
 func (s *Store) migrate(ctx context.Context) error {
@@ -145,7 +164,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		names[i] = e.Name()
 	}
 	sort.Strings(names)
-	tx, err := s.write.BeginTx(ctx, nil)
+	tx, err := s.first(ctx)
 	if err != nil {
 		return s.d.translate(err, "open the database")
 	}
