@@ -297,20 +297,7 @@ func searchRuns(c *call) error {
 }
 
 func logParam(c *call) error {
-	var in struct {
-		ID    string `json:"run_id"`
-		UUID  string `json:"run_uuid"`
-		Key   string `json:"key" mlflow:"required"`
-		Value string `json:"value"`
-	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	id, err := runIDs{in.ID, in.UUID}.get()
-	if err != nil {
-		return err
-	}
-	kv, err := checkParam("", in.Key, in.Value)
+	id, kv, err := runKeyValue(c, checkParam)
 	if err != nil {
 		return err
 	}
@@ -318,6 +305,15 @@ func logParam(c *call) error {
 }
 
 func setRunTag(c *call) error {
+	id, kv, err := runKeyValue(c, checkRunTag)
+	if err != nil {
+		return err
+	}
+	return c.answerNothing(c.d.registrar.LogBatch(c.ctx(), c.principal, c.project, id, registrar.RunBatch{Tags: []registrar.KeyValue{kv}}))
+}
+
+// runKeyValue reads a request that gives a run one key and value.
+func runKeyValue(c *call, check func(path, key, value string) (registrar.KeyValue, error)) (string, registrar.KeyValue, error) {
 	var in struct {
 		ID    string `json:"run_id"`
 		UUID  string `json:"run_uuid"`
@@ -325,17 +321,14 @@ func setRunTag(c *call) error {
 		Value string `json:"value"`
 	}
 	if err := c.read(&in); err != nil {
-		return err
+		return "", registrar.KeyValue{}, err
 	}
 	id, err := runIDs{in.ID, in.UUID}.get()
 	if err != nil {
-		return err
+		return "", registrar.KeyValue{}, err
 	}
-	kv, err := checkRunTag("", in.Key, in.Value)
-	if err != nil {
-		return err
-	}
-	return c.answerNothing(c.d.registrar.LogBatch(c.ctx(), c.principal, c.project, id, registrar.RunBatch{Tags: []registrar.KeyValue{kv}}))
+	kv, err := check("", in.Key, in.Value)
+	return id, kv, err
 }
 
 func deleteRunTag(c *call) error {

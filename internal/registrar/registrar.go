@@ -96,9 +96,6 @@ func (r *Registrar) create(ctx context.Context) error {
 	return err
 }
 
-// Close releases what the registrar holds; the store is the caller's to close.
-func (r *Registrar) Close() error { return nil }
-
 // Ready says whether the registry can answer.
 func (r *Registrar) Ready(ctx context.Context) error { return r.store.Ping(ctx) }
 

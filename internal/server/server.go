@@ -141,9 +141,6 @@ func (s *Server) Close() error {
 			_ = s.listener.Close() // closed already where Serve ran
 		}
 		s.listening.Unlock()
-		if s.registrar != nil {
-			errs = append(errs, s.registrar.Close())
-		}
 		if s.store != nil {
 			errs = append(errs, s.store.Close())
 		}

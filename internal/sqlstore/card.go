@@ -207,7 +207,7 @@ func modelUpdated(alias string) string {
 // ModelCards reads models by id, in the order of the ids; those that are gone are left
 // out. It is about the present.
 func (tx *Tx) ModelCards(ctx context.Context, project pedigree.ProjectName, ids []string) ([]ModelCard, error) {
-	models, err := tx.models(ctx, project, ids)
+	models, err := tx.Models(ctx, project, ids)
 	if err != nil || len(models) == 0 {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func (tx *Tx) ModelID(ctx context.Context, projectID string, name pedigree.Name)
 // Model reads a model as it is at tx's moment, and notes that the decision rests on
 // it. It returns [pedigree.CodeNotFound] for an id that has no name then.
 func (tx *Tx) Model(ctx context.Context, project pedigree.ProjectName, id string) (pedigree.Model, error) {
-	models, err := tx.models(ctx, project, []string{id})
+	models, err := tx.Models(ctx, project, []string{id})
 	if err == nil && len(models) == 0 {
 		err = pedigree.Errorf(pedigree.CodeNotFound, "there is no model %s", id)
 	}
@@ -89,10 +89,6 @@ ORDER BY n.name LIMIT $3`, []any{projectID, string(after), limit, "tags." + pedi
 // Models reads models by id, in the order of the ids; those that have no name at tx's
 // moment are left out.
 func (tx *Tx) Models(ctx context.Context, project pedigree.ProjectName, ids []string) ([]pedigree.Model, error) {
-	return tx.models(ctx, project, ids)
-}
-
-func (tx *Tx) models(ctx context.Context, project pedigree.ProjectName, ids []string) ([]pedigree.Model, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
