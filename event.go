@@ -32,6 +32,35 @@ const (
 	AliasMoved        EventType = "alias.moved"        // alias, version, note
 	AliasRemoved      EventType = "alias.removed"      // alias, note
 	PayloadRedacted   EventType = "payload.redacted"   // event, fields, reason
+
+	VersionWithdrawn  EventType = "version.withdrawn"  // reason, incident
+	VersionReinstated EventType = "version.reinstated" // reason
+
+	PolicyApplied EventType = "policy.applied" // the fields of Policy
+	PolicyRemoved EventType = "policy.removed" // reason
+
+	ApprovalRequested    EventType = "approval.requested"     // record_digest, note
+	ApprovalGranted      EventType = "approval.granted"       // record_digest, policies, comment, conditions, expires_at, author
+	ApprovalRejected     EventType = "approval.rejected"      // record_digest, policies, comment
+	ApprovalRevoked      EventType = "approval.revoked"       // comment
+	ApprovalConditionMet EventType = "approval.condition_met" // condition, comment
+
+	TargetCreated EventType = "target.created" // project, name and the fields of TargetSpec
+	TargetEdited  EventType = "target.edited"  // the fields of TargetSpec that change
+	TargetDeleted EventType = "target.deleted" // project, name, reason
+
+	DeploymentOpened    EventType = "deployment.opened"    // target, model, version, role and those of Deploy, digest, decision, restores
+	DeploymentActivated EventType = "deployment.activated" // target, model, version, role, how, ends_as, note
+	DeploymentFailed    EventType = "deployment.failed"    // reason, incident
+	DeploymentEnded     EventType = "deployment.ended"     // reason
+	DeploymentMarked    EventType = "deployment.marked"    // bad, reason
+	GateOverridden      EventType = "gate.overridden"      // check, message, reason, deployment
+	TargetReadiness     EventType = "target.readiness"     // deployment, ready, checks
+
+	ExecutionStarted  EventType = "execution.started"  // target, deployment, model, version, digest, inputs
+	ExecutionFinished EventType = "execution.finished" // exit, inputs, outputs
+
+	InstanceChanged EventType = "instance.changed" // instance, model, version, digest, deployment
 )
 
 // EventTypes lists every type, in the order above.
@@ -39,6 +68,11 @@ var EventTypes = []EventType{
 	LogCreated, KeyRotated, ProjectCreated, ModelCreated, ModelEdited, ModelRenamed, ModelDeleted, ModelTagged, ModelUntagged,
 	VersionRegistered, VersionAmended, VersionEdited, VersionTagged, VersionUntagged, VersionArchived, VersionRestored,
 	VersionDeleted, AliasMoved, AliasRemoved, PayloadRedacted,
+	VersionWithdrawn, VersionReinstated, PolicyApplied, PolicyRemoved,
+	ApprovalRequested, ApprovalGranted, ApprovalRejected, ApprovalRevoked, ApprovalConditionMet,
+	TargetCreated, TargetEdited, TargetDeleted,
+	DeploymentOpened, DeploymentActivated, DeploymentFailed, DeploymentEnded, DeploymentMarked, GateOverridden, TargetReadiness,
+	ExecutionStarted, ExecutionFinished, InstanceChanged,
 }
 
 // structural are the payload fields that hold the registry's structure together:
@@ -60,6 +94,23 @@ var structural = map[EventType][]string{
 	AliasMoved:        {"alias", "version"},
 	AliasRemoved:      {"alias"},
 	PayloadRedacted:   {"event", "fields"},
+
+	PolicyApplied:        {"gates", "approvals", "protected", "override"},
+	ApprovalRequested:    {"record_digest"},
+	ApprovalGranted:      {"record_digest", "policies", "expires_at", "author"},
+	ApprovalRejected:     {"record_digest", "policies"},
+	ApprovalConditionMet: {"condition"},
+	TargetCreated:        {"project", "name", "kind", "alias", "protected", "confirm"},
+	TargetEdited:         {"kind", "alias", "protected", "confirm"},
+	TargetDeleted:        {"project", "name"},
+	DeploymentOpened:     {"target", "model", "version", "role", "digest", "confirm", "restores"},
+	DeploymentActivated:  {"target", "model", "version", "role", "how", "ends_as"},
+	DeploymentMarked:     {"bad"},
+	GateOverridden:       {"check"},
+	TargetReadiness:      {"deployment", "ready"},
+	ExecutionStarted:     {"target", "deployment", "model", "version", "digest"},
+	ExecutionFinished:    {"exit"},
+	InstanceChanged:      {"model", "version", "digest", "deployment"},
 }
 
 // LogSubject is the subject of events about the log itself.
@@ -211,12 +262,46 @@ func (e *Event) Touches() []string {
 		return []string{e.Subject}
 	case ModelEdited, ModelTagged, ModelUntagged, VersionAmended, VersionEdited, VersionArchived, VersionRestored, VersionDeleted:
 		return []string{e.Subject}
-	case PayloadRedacted:
+	case PayloadRedacted, VersionWithdrawn, VersionReinstated, PolicyApplied, PolicyRemoved,
+		ApprovalRequested, ApprovalGranted, ApprovalRejected, ApprovalRevoked, ApprovalConditionMet:
 		return []string{e.Subject}
+	case TargetCreated:
+		return []string{e.Subject, TargetKey(e.String("project"), TargetName(e.String("name"))), TiedKey(e.String("project"))}
+	case TargetEdited:
+		return append([]string{e.Subject}, keys(e.Refs, TiedKey)...)
+	case TargetDeleted:
+		return []string{e.Subject, TargetKey(e.String("project"), TargetName(e.String("name"))), TiedKey(e.String("project"))}
+	case DeploymentOpened, DeploymentActivated:
+		return []string{e.Subject, e.String("target"), DeployedKey(VersionSubject(e.String("model"), e.version()))}
+	case DeploymentFailed, DeploymentEnded, DeploymentMarked:
+		touches := []string{e.Subject}
+		if len(e.Refs) == 2 {
+			touches = append(touches, e.Refs[0], DeployedKey(e.Refs[1]))
+		}
+		return touches
 	default: // a registration moves nothing: any number of them may share a commit
 		return nil
 	}
 }
+
+func keys(ids []string, key func(string) string) []string {
+	var out []string
+	for _, id := range ids {
+		out = append(out, key(id))
+	}
+	return out
+}
+
+// version is the number in an event's payload.
+func (e *Event) version() VersionNumber {
+	var n VersionNumber
+	_, _ = e.Decode("version", &n)
+	return n
+}
+
+// DeployedKey is the concurrency subject of the deployments of a version: for a decision
+// that rests on where it runs.
+func DeployedKey(version string) string { return "deployed:" + version }
 
 // ProjectKey, NameKey and AliasKey are concurrency subjects that are not ids.
 func ProjectKey(name ProjectName) string { return "project:" + string(name) }

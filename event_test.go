@@ -171,13 +171,21 @@ func TestTouches(t *testing.T) {
 		AliasMoved:        {"alias:s/champion", "aliases:s"},
 		AliasRemoved:      {"alias:s/champion", "aliases:s"},
 		PayloadRedacted:   {"s"},
+
+		VersionWithdrawn: {"s"}, VersionReinstated: {"s"}, PolicyApplied: {"s"}, PolicyRemoved: {"s"},
+		ApprovalRequested: {"s"}, ApprovalGranted: {"s"}, ApprovalRejected: {"s"}, ApprovalRevoked: {"s"}, ApprovalConditionMet: {"s"},
+		TargetCreated: {"s", "target:prj_1/fraud", "tied:prj_1"}, TargetEdited: {"s", "tied:tgt_1", "tied:mdl_1/2"}, TargetDeleted: {"s", "target:prj_1/fraud", "tied:prj_1"},
+		DeploymentOpened: {"s", "tgt_1", "deployed:mdl_1/2"}, DeploymentActivated: {"s", "tgt_1", "deployed:mdl_1/2"},
+		DeploymentFailed: {"s", "tgt_1", "deployed:mdl_1/2"}, DeploymentEnded: {"s", "tgt_1", "deployed:mdl_1/2"}, DeploymentMarked: {"s", "tgt_1", "deployed:mdl_1/2"},
+		GateOverridden: nil, TargetReadiness: nil, ExecutionStarted: nil, ExecutionFinished: nil, InstanceChanged: nil,
 	}
+	fields = append(fields, Field{Name: "target", Value: text("tgt_1")}, Field{Name: "model", Value: text("mdl_1")}, Field{Name: "version", Value: json.RawMessage("2")})
 	for _, typ := range EventTypes {
 		touches, ok := want[typ]
 		if !ok {
 			t.Errorf("%s: what should it touch?", typ)
 		}
-		e := Event{Type: typ, Subject: "s", Fields: fields}
+		e := Event{Type: typ, Subject: "s", Refs: []string{"tgt_1", "mdl_1/2"}, Fields: fields}
 		checkEqual(t, string(typ), e.Touches(), touches)
 	}
 }

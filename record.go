@@ -247,16 +247,6 @@ var RecordFields = []string{
 	"parents", "signature", "evidence", "owner", "target", "rollback_note",
 }
 
-var targetPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}/[A-Za-z0-9][A-Za-z0-9._-]{0,126}$`)
-
-// ParseTarget checks the name of a target, "env/name", or returns [CodeInvalid].
-func ParseTarget(s string) (string, error) {
-	if !targetPattern.MatchString(s) {
-		return "", Errorf(CodeInvalid, "%q is not a target: write env/name, as in prod/fraud-api", clip(s))
-	}
-	return s, nil
-}
-
 var imagePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._:/-]*[A-Za-z0-9])?(?:@sha256:[0-9a-f]{64})?$`)
 
 // ParseImage checks a container image reference, [HOST[:PORT]/]PATH[:TAG][@sha256:…],

@@ -26,7 +26,11 @@ type Version struct {
 	Tags        map[string]string `json:"tags,omitempty"`
 	Aliases     []Alias           `json:"aliases,omitempty"`
 	// Archived versions are hidden from lists and take no alias.
-	Archived     bool           `json:"archived,omitempty"`
+	Archived bool `json:"archived,omitempty"`
+	// Withdrawn versions are barred everywhere; nil for the others.
+	Withdrawn *Withdrawal `json:"withdrawn,omitempty"`
+	// Approval is the state of its approval; nil where nobody was asked and no policy asks.
+	Approval     *Approval      `json:"approval,omitempty"`
 	Completeness []Completeness `json:"completeness,omitempty"`
 	CreatedAt    time.Time      `json:"created_at"`
 	CreatedBy    string         `json:"created_by"`
