@@ -103,14 +103,14 @@ var structural = map[EventType][]string{
 	TargetCreated:        {"project", "name", "kind", "alias", "protected", "confirm"},
 	TargetEdited:         {"kind", "alias", "protected", "confirm"},
 	TargetDeleted:        {"project", "name"},
-	DeploymentOpened:     {"target", "model", "version", "role", "digest", "confirm", "restores"},
+	DeploymentOpened:     {"target", "model", "version", "role", "digest", "image", "confirm", "restores"},
 	DeploymentActivated:  {"target", "model", "version", "role", "how", "ends_as"},
 	DeploymentMarked:     {"bad"},
 	GateOverridden:       {"check"},
 	TargetReadiness:      {"deployment", "ready"},
 	ExecutionStarted:     {"target", "deployment", "model", "version", "digest"},
 	ExecutionFinished:    {"exit"},
-	InstanceChanged:      {"model", "version", "digest", "deployment"},
+	InstanceChanged:      {"instance", "model", "version", "digest", "deployment"},
 }
 
 // LogSubject is the subject of events about the log itself.
