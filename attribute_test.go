@@ -191,13 +191,16 @@ func TestPoints(t *testing.T) {
 		if err := json.Unmarshal(marshal(fields), &r); err != nil {
 			t.Fatal(err)
 		}
-		points := Points{}
-		for _, a := range r.Attributes() {
-			points.Add(a)
+		for _, approved := range []bool{false, true} {
+			points := Points{"approval": approved}
+			for _, a := range r.Attributes() {
+				points.Add(a)
+			}
+			checkEqual(t, "without "+drop, points.Count(), r.Complete(approved)[2].Have)
+			checkEqual(t, "missing without "+drop, len(points.Missing()), len(r.Complete(approved)[2].Missing))
 		}
-		checkEqual(t, "without "+drop, points.Count(), r.Complete(true)[2].Have)
 	}
-	points := Points{}
+	points := Points{"approval": true}
 	points.Add(Attribute{Field: "artifact", Key: "artifact.kind", Text: string(ArtifactNone)})
 	checkEqual(t, "artifact of kind none: the approval alone", points.Count(), 1)
 }

@@ -3,6 +3,7 @@ package pedigree
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -272,11 +273,11 @@ func (e *Event) Touches() []string {
 	case TargetDeleted:
 		return []string{e.Subject, TargetKey(e.String("project"), TargetName(e.String("name"))), TiedKey(e.String("project"))}
 	case DeploymentOpened, DeploymentActivated:
-		return []string{e.Subject, e.String("target"), DeployedKey(VersionSubject(e.String("model"), e.version()))}
+		return append([]string{e.Subject}, deployed(e.String("target"), VersionSubject(e.String("model"), e.version()))...)
 	case DeploymentFailed, DeploymentEnded, DeploymentMarked:
 		touches := []string{e.Subject}
 		if len(e.Refs) == 2 {
-			touches = append(touches, e.Refs[0], DeployedKey(e.Refs[1]))
+			touches = append(touches, deployed(e.Refs[0], e.Refs[1])...)
 		}
 		return touches
 	default: // a registration moves nothing: any number of them may share a commit
@@ -299,9 +300,15 @@ func (e *Event) version() VersionNumber {
 	return n
 }
 
-// DeployedKey is the concurrency subject of the deployments of a version: for a decision
-// that rests on where it runs.
-func DeployedKey(version string) string { return "deployed:" + version }
+// DeployedKey is the concurrency subject of the deployments of a version, or of a whole
+// model: for a decision that rests on where it runs.
+func DeployedKey(subject string) string { return "deployed:" + subject }
+
+// deployed are the subjects that a step of a deployment moves beside itself.
+func deployed(target, version string) []string {
+	model, _, _ := strings.Cut(version, "/")
+	return []string{target, DeployedKey(version), DeployedKey(model)}
+}
 
 // ProjectKey, NameKey and AliasKey are concurrency subjects that are not ids.
 func ProjectKey(name ProjectName) string { return "project:" + string(name) }

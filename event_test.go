@@ -175,8 +175,8 @@ func TestTouches(t *testing.T) {
 		VersionWithdrawn: {"s"}, VersionReinstated: {"s"}, PolicyApplied: {"s"}, PolicyRemoved: {"s"},
 		ApprovalRequested: {"s"}, ApprovalGranted: {"s"}, ApprovalRejected: {"s"}, ApprovalRevoked: {"s"}, ApprovalConditionMet: {"s"},
 		TargetCreated: {"s", "target:prj_1/fraud", "tied:prj_1"}, TargetEdited: {"s", "tied:tgt_1", "tied:mdl_1/2"}, TargetDeleted: {"s", "target:prj_1/fraud", "tied:prj_1"},
-		DeploymentOpened: {"s", "tgt_1", "deployed:mdl_1/2"}, DeploymentActivated: {"s", "tgt_1", "deployed:mdl_1/2"},
-		DeploymentFailed: {"s", "tgt_1", "deployed:mdl_1/2"}, DeploymentEnded: {"s", "tgt_1", "deployed:mdl_1/2"}, DeploymentMarked: {"s", "tgt_1", "deployed:mdl_1/2"},
+		DeploymentOpened: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentActivated: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"},
+		DeploymentFailed: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentEnded: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentMarked: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"},
 		GateOverridden: nil, TargetReadiness: nil, ExecutionStarted: nil, ExecutionFinished: nil, InstanceChanged: nil,
 	}
 	fields = append(fields, Field{Name: "target", Value: text("tgt_1")}, Field{Name: "model", Value: text("mdl_1")}, Field{Name: "version", Value: json.RawMessage("2")})

@@ -142,8 +142,6 @@ type FieldSpec struct {
 	Stored bool
 	// Also are other spellings: those of MLflow.
 	Also []string
-	// later says why a reserved field can't be searched yet.
-	later string
 }
 
 // FilterFields is the one table of everything that can be searched:
@@ -206,8 +204,9 @@ type FieldSpec struct {
 //	created_by               text    no        user_id
 //	archived                 bool    no
 //	complete                 number  no
-//	approval                 text    reserved
-//	deployed_to              text    reserved
+//	withdrawn                bool    no
+//	approval                 text    no
+//	deployed_to              text    no
 //
 // Every bare key may be written with the prefix "attribute.", as MLflow has it.
 // parent takes the subject of a version ("mdl_…/7") or a [Reference]; complete is
@@ -271,8 +270,9 @@ var FilterFields = []FieldSpec{
 	{Name: "created_by", Type: TextField, Also: []string{"user_id"}},
 	{Name: "archived", Type: BoolField},
 	{Name: "complete", Type: NumberField},
-	{Name: "approval", Type: TextField, later: "approvals come later"},
-	{Name: "deployed_to", Type: TextField, later: "deployments come later"},
+	{Name: "withdrawn", Type: BoolField},
+	{Name: "approval", Type: TextField},
+	{Name: "deployed_to", Type: TextField},
 }
 
 // fieldIndex finds a row of FilterFields by any of its spellings.
@@ -366,8 +366,7 @@ func (o Order) String() string {
 // Words in capitals are read in any case. In quotes, a doubled quote stands for
 // one and a backslash for itself. An empty filter lets everything pass.
 //
-// It returns [CodeInvalid], with the column and what would be right, and
-// [CodeUnsupported] for a field that is reserved.
+// It returns [CodeInvalid], with the column and what would be right.
 func ParseFilter(s string) (*Filter, error) {
 	p, err := newFilterParser("filter", s)
 	if err != nil {
@@ -388,8 +387,7 @@ func ParseFilter(s string) (*Filter, error) {
 
 // ParseOrder reads a sort order: keys of [FilterFields] with ASC or DESC, joined by
 // commas: "metrics.auc DESC, created_at". An empty text is no order. It returns
-// [CodeInvalid], also for a key that is there twice, and [CodeUnsupported] for one
-// that is reserved.
+// [CodeInvalid], also for a key that is there twice.
 func ParseOrder(s string) ([]Order, error) {
 	p, err := newFilterParser("order", s)
 	if err != nil {
@@ -845,11 +843,8 @@ func (p *filterParser) field() (FilterField, *FieldSpec, error) {
 		parts = parts[1:]
 	}
 	spec, key, free := findField(parts)
-	switch {
-	case spec == nil:
+	if spec == nil {
 		return FilterField{}, nil, p.unknown(t, parts)
-	case spec.later != "":
-		return FilterField{}, nil, Errorf(CodeUnsupported, "%s, column %d: %s can't be searched: %s", p.what, t.pos, spec.Name, spec.later)
 	}
 	kind, rest, dotted := strings.Cut(spec.Name, ".")
 	if free == "" && (rest == "KEY" || strings.HasPrefix(rest, "ROLE.")) {
@@ -899,9 +894,7 @@ func (p *filterParser) unknown(t token, parts []string) error {
 	}
 	names := make([]string, 0, len(FilterFields))
 	for _, spec := range FilterFields {
-		if spec.later == "" {
-			names = append(names, spec.Name)
-		}
+		names = append(names, spec.Name)
 	}
 	return err.WithFix("the keys are %s", strings.Join(names, ", "))
 }

@@ -183,13 +183,6 @@ func TestParseFilterErrors(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", tt.in, err, tt.want)
 		}
 	}
-	for in, want := range map[string]string{"owner='x' and approval = 'x'": "column 15: approval can't be searched: approvals come later", "deployed_to = 'prod/x'": "come later"} {
-		_, err := ParseFilter(in)
-		checkCode(t, in, err, CodeUnsupported)
-		if err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %s, want %s", in, err, want)
-		}
-	}
 }
 
 func TestFilterLimits(t *testing.T) {
@@ -283,8 +276,6 @@ func TestParseOrder(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", clip(in), err, want)
 		}
 	}
-	_, err := ParseOrder("approval")
-	checkCode(t, "approval", err, CodeUnsupported)
 }
 
 func TestParseFilterTime(t *testing.T) {
@@ -319,10 +310,7 @@ func TestFilterFields(t *testing.T) {
 	fmt.Fprintf(&table, "//\t%-25s%-8s%-10s%s\n", "key", "type", "stored", "also")
 	for _, spec := range FilterFields {
 		stored := "no"
-		switch {
-		case spec.later != "":
-			stored = "reserved"
-		case spec.Stored:
+		if spec.Stored {
 			stored = "yes"
 		}
 		line := fmt.Sprintf("//\t%-25s%-8s%-10s%s", spec.Name, spec.Type, stored, strings.Join(spec.Also, ", "))
@@ -341,10 +329,6 @@ func TestFilterFields(t *testing.T) {
 			_, canonical, _ := strings.Cut(spec.Name, ".")
 			name = strings.Replace(name, "KEY", "some.key", 1)
 			f, err := ParseFilter(name + " IS NULL")
-			if spec.later != "" {
-				checkCode(t, name, err, CodeUnsupported)
-				continue
-			}
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 				continue
@@ -378,7 +362,7 @@ func FuzzParseFilter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if filter, err := ParseFilter(s); err == nil {
 			checkRoundTrip(t, filter)
-		} else if code := CodeOf(err); code != CodeInvalid && code != CodeUnsupported {
+		} else if code := CodeOf(err); code != CodeInvalid {
 			t.Errorf("%q: code %q: %v", s, code, err)
 		}
 		orders, err := ParseOrder(s)

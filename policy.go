@@ -233,6 +233,11 @@ func (ps Policies) Rules(environment string, protected bool) []ApprovalRule {
 // AllRules are the approval rules of every environment.
 func (ps Policies) AllRules() []ApprovalRule { return ps.Rules("", true) }
 
+// Satisfied says whether an approval is decided, or none is needed.
+func (ps Policies) Satisfied(a *Approval) bool {
+	return len(ps.AllRules()) == 0 || a != nil && a.State == ApprovalApproved
+}
+
 // Refs names the policies by scope and version, as decisions record them.
 func (ps Policies) Refs() []PolicyRef {
 	var out []PolicyRef

@@ -515,7 +515,7 @@ func (r *Record) Complete(approved bool) []Completeness {
 		{len(r.Data) > 0, "data reference", "--data ROLE=URI"},
 		{len(r.Metrics) > 0, "offline metric", "--metric NAME=VALUE"},
 		{r.Target != "", "deployment target", "--target ENV/NAME"},
-		{approved, "approval", "request it when the registry has approvals"},
+		{approved, "approval", "pedigree request VERSION"},
 		{r.RollbackNote != "", "rollback note", "--rollback-note TEXT"},
 	}
 	stages := []struct {
@@ -566,8 +566,7 @@ func (p Points) Add(a Attribute) {
 	}
 }
 
-// Missing names the points that are not filled, in the words of [Record.Complete]; the
-// approval is not among them.
+// Missing names the points that are not filled, in the words of [Record.Complete].
 func (p Points) Missing() []string {
 	code := "code version and runtime image"
 	switch {
@@ -587,6 +586,7 @@ func (p Points) Missing() []string {
 		{p["data"], "data reference"},
 		{p["metrics"], "offline metric"},
 		{p["target"], "deployment target"},
+		{p["approval"], "approval"},
 		{p["rollback_note"], "rollback note"},
 	} {
 		if !point.ok {
@@ -597,10 +597,11 @@ func (p Points) Missing() []string {
 }
 
 // Count is the number of points filled, of [RecordPoints]; code and runtime make one
-// point together. The approval counts as there: no policy asks for one.
+// point together. Whoever counts says under "approval" whether one is decided, or none
+// needed.
 func (p Points) Count() int {
-	n := 1
-	for _, point := range []string{"artifact", "owner", "data", "metrics", "target", "rollback_note"} {
+	n := 0
+	for _, point := range []string{"artifact", "owner", "data", "metrics", "target", "approval", "rollback_note"} {
 		if p[point] {
 			n++
 		}

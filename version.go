@@ -118,7 +118,11 @@ type Summary struct {
 	CreatedAt time.Time     `json:"created_at"`
 	CreatedBy string        `json:"created_by"`
 	Seq       int64         `json:"seq"`
-	// Have and Want are the completeness for deployment, approval left out.
+	// Withdrawn versions are barred everywhere.
+	Withdrawn bool `json:"withdrawn,omitempty"`
+	// Approval is the state of its approval; "" where nobody was asked and no policy asks.
+	Approval ApprovalState `json:"approval,omitempty"`
+	// Have and Want are the completeness for deployment.
 	Have int `json:"have"`
 	Want int `json:"want"`
 }

@@ -31,11 +31,17 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 	if err := r.putManifest(ctx, project, &reg.Record.Artifact); err != nil {
 		return out, err
 	}
+	undecided := false
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
 		projectID, err := tx.ProjectID(ctx, project)
 		if err != nil {
 			return decision{}, err
 		}
+		policies, err := tx.Policies(ctx, projectID, project)
+		if err != nil {
+			return decision{}, err
+		}
+		undecided = policies.Satisfied(nil)
 		id, err := tx.ModelID(ctx, projectID, name)
 		if err != nil {
 			return decision{}, err
@@ -60,7 +66,7 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 	if err != nil {
 		return out, err
 	}
-	return out, r.registered(ctx, project, name, appended, &out)
+	return out, r.registered(ctx, project, name, appended, undecided, &out)
 }
 
 // createFor decides the creation of the model that a registration asks for.
@@ -77,7 +83,8 @@ func (r *Registrar) createFor(ctx context.Context, tx *sqlstore.Tx, projectID st
 
 // registered fills the answer from the events of the append: no need to read again
 // what was just written, unless the append only repeats an old answer.
-func (r *Registrar) registered(ctx context.Context, project pedigree.ProjectName, name pedigree.Name, a *sqlstore.Appended, out *pedigree.Registered) error {
+// undecided says whether a version without an approval has what it needs.
+func (r *Registrar) registered(ctx context.Context, project pedigree.ProjectName, name pedigree.Name, a *sqlstore.Appended, undecided bool, out *pedigree.Registered) error {
 	for i := range a.Events {
 		e := &a.Events[i]
 		switch e.Type {
@@ -102,7 +109,7 @@ func (r *Registrar) registered(ctx context.Context, project pedigree.ProjectName
 				return err
 			}
 			out.Description = e.String("description")
-			out.Completeness = out.Record.Complete(true) // no policy asks for an approval
+			out.Completeness = out.Record.Complete(undecided)
 		}
 	}
 	return nil

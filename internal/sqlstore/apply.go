@@ -20,21 +20,30 @@ type table struct {
 }
 
 var (
-	logEvents      = &table{"log_events", []string{"seq", "time", "type", "subject", "envelope"}, ""}
-	logRefs        = &table{"log_refs", []string{"ref", "seq"}, "ON CONFLICT (ref, seq) DO NOTHING"}
-	logFields      = &table{"log_fields", []string{"seq", "name", "value", "salt", "commitment"}, ""}
-	logHashes      = &table{"log_hashes", []string{"idx", "hash"}, ""}
-	viewProjects   = &table{"view_projects", []string{"id", "name", "seq"}, ""}
-	viewModels     = &table{"view_models", []string{"id", "project", "seq", "updated_seq"}, ""}
-	viewNames      = &table{"view_names", []string{"project", "name", "model", "from_seq"}, ""}
-	viewVersions   = &table{"view_versions", []string{"seq", "model", "number", "updated_seq", "stage", "stage_seq"}, ""}
-	viewAliases    = &table{"view_aliases", []string{"model", "alias", "version", "from_seq"}, ""}
-	viewAttributes = &table{"view_attributes", []string{"subject", "field", "key", "from_seq", "ord", "text", "hash", "number"}, ""}
-	ownIdempotency = &table{"own_idempotency", []string{"actor", "key", "fingerprint", "first_seq", "last_seq", "time"}, ""}
+	logEvents       = &table{"log_events", []string{"seq", "time", "type", "subject", "envelope"}, ""}
+	logRefs         = &table{"log_refs", []string{"ref", "seq"}, "ON CONFLICT (ref, seq) DO NOTHING"}
+	logFields       = &table{"log_fields", []string{"seq", "name", "value", "salt", "commitment"}, ""}
+	logHashes       = &table{"log_hashes", []string{"idx", "hash"}, ""}
+	viewProjects    = &table{"view_projects", []string{"id", "name", "seq"}, ""}
+	viewModels      = &table{"view_models", []string{"id", "project", "seq", "updated_seq"}, ""}
+	viewNames       = &table{"view_names", []string{"project", "name", "model", "from_seq"}, ""}
+	viewVersions    = &table{"view_versions", []string{"seq", "model", "number", "updated_seq", "stage", "stage_seq"}, ""}
+	viewAliases     = &table{"view_aliases", []string{"model", "alias", "version", "from_seq"}, ""}
+	viewAttributes  = &table{"view_attributes", []string{"subject", "field", "key", "from_seq", "ord", "text", "hash", "number"}, ""}
+	viewPolicies    = &table{"view_policies", []string{"scope", "from_seq", "need"}, ""}
+	viewApprovals   = &table{"view_approvals", []string{"subject", "from_seq", "kind", "actor", "expires"}, ""}
+	viewTargets     = &table{"view_targets", []string{"id", "project", "name", "seq", "alias", "protected"}, ""}
+	viewDeployments = &table{"view_deployments", []string{"id", "seq", "target", "model", "number", "role", "image"}, ""}
+	viewExecutions  = &table{"view_executions", []string{"id", "seq", "target", "deployment", "model", "number"}, ""}
+	viewInstances   = &table{"view_instances", []string{"target", "instance", "from_seq", "deployment", "model", "number", "digest"}, ""}
+	ownIdempotency  = &table{"own_idempotency", []string{"actor", "key", "fingerprint", "first_seq", "last_seq", "time"}, ""}
 )
 
 // viewTables are all that rebuild makes again.
-var viewTables = []string{"view_subjects", "view_projects", "view_models", "view_names", "view_versions", "view_aliases", "view_attributes"}
+var viewTables = []string{
+	"view_subjects", "view_projects", "view_models", "view_names", "view_versions", "view_aliases", "view_attributes",
+	"view_policies", "view_approvals", "view_targets", "view_deployments", "view_executions", "view_instances",
+}
 
 // statements are what a batch will execute, in order. Inserts into one table are
 // gathered until another statement comes between.
@@ -193,6 +202,7 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 				a.replace(f.Name)
 			}
 		}
+		a.stale()
 	case pedigree.VersionEdited:
 		a.updateVersion()
 		a.replace("description")
@@ -231,6 +241,25 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 		out.exec("UPDATE view_aliases SET to_seq = $1 WHERE model = $2 AND alias = $3 AND to_seq IS NULL", e.Seq, e.Subject, e.String("alias"))
 	case pedigree.PayloadRedacted:
 		a.redact()
+	case pedigree.VersionWithdrawn:
+		a.updateVersion()
+		a.insert(0, pedigree.Attribute{Field: "withdrawn", Key: "withdrawn", Text: "true"})
+	case pedigree.VersionReinstated:
+		a.updateVersion()
+		a.end("withdrawn", "withdrawn")
+	case pedigree.PolicyApplied, pedigree.PolicyRemoved:
+		a.policy()
+	case pedigree.ApprovalRequested, pedigree.ApprovalGranted, pedigree.ApprovalRejected, pedigree.ApprovalRevoked, pedigree.ApprovalConditionMet:
+		a.approval()
+	case pedigree.TargetCreated, pedigree.TargetEdited, pedigree.TargetDeleted:
+		a.target()
+	case pedigree.DeploymentOpened, pedigree.DeploymentActivated, pedigree.DeploymentFailed, pedigree.DeploymentEnded, pedigree.DeploymentMarked:
+		a.deployment()
+	case pedigree.GateOverridden, pedigree.TargetReadiness: // to be read in the log
+	case pedigree.ExecutionStarted, pedigree.ExecutionFinished:
+		a.execution()
+	case pedigree.InstanceChanged:
+		a.observation()
 	default:
 		return pedigree.Errorf(pedigree.CodeUnsupported, "event %d has type %s, which this program does not know; it was written by a newer one", e.Seq, e.Type)
 	}
@@ -243,6 +272,15 @@ type applier struct {
 	subject int64
 	out     *statements
 	failed  error
+}
+
+// decode reads a payload field of e, and keeps the first failure.
+func (a *applier) decode(name string, v any) bool {
+	ok, err := a.e.Decode(name, v)
+	if err != nil && a.failed == nil {
+		a.failed = err
+	}
+	return ok
 }
 
 // set inserts the attributes of one payload field.

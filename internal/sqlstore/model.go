@@ -66,8 +66,14 @@ func (tx *Tx) changed(ctx context.Context, subject string, created int64) (int64
 		return max(seq, created), err
 	}
 	seq := sql.NullInt64{}
-	err := tx.row(ctx, "SELECT max(seq) FROM log_events WHERE subject = $1 AND seq <= $2 AND type NOT IN ($3, $4)",
-		[]any{subject, tx.last, string(pedigree.AliasMoved), string(pedigree.AliasRemoved)}, &seq) // as [pedigree.Event.Touches] has it
+	// As [pedigree.Event.Touches] has it.
+	untouched := []pedigree.EventType{pedigree.AliasMoved, pedigree.AliasRemoved, pedigree.GateOverridden, pedigree.TargetReadiness, pedigree.InstanceChanged}
+	in, args := list([]any{subject, tx.last}, untouched)
+	text := "SELECT max(seq) FROM log_events WHERE subject = $1 AND seq <= $2 AND type NOT IN (" + in + ")"
+	if strings.HasPrefix(subject, "tgt_") { // what is deployed at a target changes it
+		text = "SELECT max(seq) FROM (" + text + " UNION ALL SELECT max(e.seq) AS seq FROM log_refs r JOIN log_events e ON e.seq = r.seq WHERE r.ref = $1 AND e.seq <= $2 AND e.type LIKE 'deployment.%') x"
+	}
+	err := tx.row(ctx, text, args, &seq)
 	return max(seq.Int64, created), tx.s.d.translate(err, "read a subject")
 }
 

@@ -37,7 +37,11 @@ type SearchKey struct {
 // the filter speaks of them. It returns [pedigree.CodeInvalid] for an order that it
 // does not have.
 func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error) {
-	c := &compiler{tx: tx, ctx: ctx, now: q.Now, project: q.Project, skip: q.Skip}
+	moment, err := tx.Time(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &compiler{tx: tx, ctx: ctx, now: q.Now, moment: moment, project: q.Project, skip: q.Skip}
 	seq := "v.seq"
 	from := "view_versions v"
 	where := []string{tx.alive("v.")}
@@ -87,7 +91,7 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 		}
 	}
 	if !archived {
-		where = append(where, "NOT "+c.archived())
+		where = append(where, "NOT "+c.flagged("archived"))
 	}
 	if len(q.Order) == 0 {
 		if q.After != nil {
@@ -320,7 +324,9 @@ func (c *compiler) orderValue(f pedigree.FilterField) (string, pedigree.FieldTyp
 		return "p.name", pedigree.TextField, nil
 	case "complete":
 		return c.complete(), timeOrVersion, nil
-	case "alias", "archived":
+	case "approval":
+		return c.tx.approvalState(micros(c.moment)), pedigree.TextField, nil
+	case "alias", "archived", "withdrawn", "deployed_to":
 		return "", "", pedigree.Errorf(pedigree.CodeInvalid, "versions can't be ordered by %s", key).WithFix("order by created_at, version, model or a stored key such as metrics.auc")
 	}
 	column := "text"
@@ -334,9 +340,11 @@ func (c *compiler) orderValue(f pedigree.FilterField) (string, pedigree.FieldTyp
 // compiler turns a filter's tree into conditions on v (view_versions), n
 // (view_names), m (view_models) and p (view_projects).
 type compiler struct {
-	tx      *Tx
-	ctx     context.Context
-	now     time.Time
+	tx  *Tx
+	ctx context.Context
+	now time.Time
+	// moment is the time that the search is about.
+	moment  time.Time
 	project string
 	skip    int64
 	args    []any
@@ -376,7 +384,7 @@ func (c *compiler) driver(f *pedigree.Filter) (*pedigree.FilterNode, error) {
 		if !equal && !ranged || n.Field.Attribute() == "parent" {
 			continue
 		}
-		probe := &compiler{tx: c.tx, ctx: c.ctx, now: c.now, project: c.project}
+		probe := &compiler{tx: c.tx, ctx: c.ctx, now: c.now, moment: c.moment, project: c.project}
 		cond, err := probe.attribute("d", n)
 		if err != nil {
 			return nil, err
@@ -554,14 +562,30 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 			return always, nil
 		}
 		return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = 'created_by' AND a.key = 'created_by' AND " + c.compare("a.text", n.Cmp, n.Values, textValue) + ")", nil
-	case "archived":
+	case "archived", "withdrawn":
 		if null {
 			return always, nil
 		}
 		if want := n.Values[0].Text == "true"; want == (n.Cmp == pedigree.CmpEqual) {
-			return c.archived(), nil
+			return c.flagged(spec.Name), nil
 		}
-		return "NOT " + c.archived(), nil
+		return "NOT " + c.flagged(spec.Name), nil
+	case "approval":
+		if null {
+			return always, nil
+		}
+		return c.compare("("+c.tx.approvalState(micros(c.moment))+")", n.Cmp, n.Values, textValue), nil
+	case "deployed_to":
+		exists := "EXISTS "
+		cond := ""
+		switch n.Cmp {
+		case pedigree.CmpIsNull:
+			exists = "NOT EXISTS "
+		case pedigree.CmpIsNotNull:
+		default:
+			cond = " AND " + c.compare("t.name", n.Cmp, n.Values, textValue)
+		}
+		return exists + "(SELECT 1 FROM view_deployments d JOIN view_targets t ON t.id = d.target WHERE d.model = v.model AND d.number = v.number AND " + c.tx.standing("d.") + cond + ")", nil
 	case "complete":
 		if null {
 			return always, nil
@@ -584,8 +608,9 @@ func (c *compiler) updated() string {
 		" UNION ALL SELECT max(e.seq) FROM log_events e WHERE e.subject = v.model AND e.type = 'model.renamed' AND e.seq > v.seq" + last + ") u)"
 }
 
-func (c *compiler) archived() string {
-	return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = 'archived' AND a.key = 'archived' AND " + c.tx.open("a.") + ")"
+// flagged is the condition that v has a flag of its own: archived, withdrawn.
+func (c *compiler) flagged(flag string) string {
+	return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = '" + flag + "' AND a.key = '" + flag + "' AND " + c.tx.open("a.") + ")"
 }
 
 // complete counts the points of the minimum record, as [pedigree.Points] does.
@@ -601,7 +626,8 @@ func (c *compiler) complete() string {
 	for i, p := range points {
 		points[i] = "CASE WHEN " + p + " THEN 1 ELSE 0 END"
 	}
-	return "(1 + " + strings.Join(points, " + ") + ")" // 1: no policy asks for an approval
+	decided := "CASE WHEN " + c.tx.need("0") + " = 0 OR " + c.tx.approvalState(micros(c.moment)) + " = 'approved' THEN 1 ELSE 0 END"
+	return "(" + decided + " + " + strings.Join(points, " + ") + ")"
 }
 
 // attributeField is the payload field that a stored key belongs to.

@@ -58,6 +58,8 @@ type Store struct {
 	pgx     *pgxpool.Pool
 	// fault, where a test sets it, may fail a batch before or after its commit.
 	fault func(point string) error
+	// policies keeps policies by the event that applied them.
+	policies sync.Map
 }
 
 // Open opens the database, brings its tables up to date and starts the writer. It
@@ -353,6 +355,8 @@ type Tx struct {
 	// last is the last event to take into account, current says that it is the newest.
 	last    int64
 	current bool
+	// at is the time that was asked about, zero where none was.
+	at time.Time
 	// checks are the subjects that a decision rests on.
 	checks map[string]int64
 }
@@ -480,6 +484,7 @@ func (tx *Tx) moment(ctx context.Context, at pedigree.At) error {
 		}
 		tx.last = *at.Seq
 	default:
+		tx.at = at.Time.UTC()
 		err := tx.row(ctx, "SELECT seq FROM log_events WHERE time <= $1 ORDER BY time DESC, seq DESC LIMIT 1", []any{micros(at.Time)}, &tx.last)
 		if errors.Is(err, sql.ErrNoRows) {
 			return pedigree.Errorf(pedigree.CodeNotRecorded, "nothing is recorded at or before %s", at.Time.UTC().Format(time.RFC3339))

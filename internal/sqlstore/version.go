@@ -15,7 +15,8 @@ import (
 // rests on it, and returns [pedigree.CodeNotFound].
 func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model pedigree.Name, modelID string, n pedigree.VersionNumber) (pedigree.Version, error) {
 	v := pedigree.Version{Project: project, Model: model, ModelID: modelID, Number: n}
-	err := tx.row(ctx, "SELECT v.seq FROM view_versions v WHERE v.model = $1 AND v.number = $2 AND "+tx.alive("v."), []any{modelID, int64(n)}, &v.Seq)
+	var projectID string
+	err := tx.row(ctx, "SELECT v.seq, m.project FROM view_versions v JOIN view_models m ON m.id = v.model WHERE v.model = $1 AND v.number = $2 AND "+tx.alive("v."), []any{modelID, int64(n)}, &v.Seq, &projectID)
 	if err == nil && v.Seq > tx.last {
 		err = errNoRows
 	}
@@ -28,7 +29,7 @@ func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model p
 	if err := tx.record(ctx, &v); err != nil {
 		return v, err
 	}
-	err = tx.attributes(ctx, []int64{v.Seq}, []string{"tags", "description", "archived"}, func(_ int64, a pedigree.Attribute) {
+	err = tx.attributes(ctx, []int64{v.Seq}, []string{"tags", "description", "archived", "withdrawn"}, func(_ int64, a pedigree.Attribute) {
 		switch a.Field {
 		case "tags":
 			if v.Tags == nil {
@@ -39,10 +40,17 @@ func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model p
 			v.Description = a.Text
 		case "archived":
 			v.Archived = true
+		case "withdrawn":
+			v.Withdrawn = &pedigree.Withdrawal{}
 		}
 	})
 	if err != nil {
 		return v, err
+	}
+	if v.Withdrawn != nil {
+		if err := tx.withdrawal(ctx, &v); err != nil {
+			return v, err
+		}
 	}
 	if v.Aliases, err = tx.AliasesOf(ctx, modelID, n); err != nil {
 		return v, err
@@ -50,7 +58,14 @@ func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model p
 	if v.Changed, err = tx.changed(ctx, v.Subject(), v.Seq); err != nil {
 		return v, err
 	}
-	v.Completeness = v.Record.Complete(true) // no policy asks for an approval
+	policies, err := tx.Policies(ctx, projectID, project)
+	if err != nil {
+		return v, err
+	}
+	if v.Approval, err = tx.Approval(ctx, &v, policies); err != nil {
+		return v, err
+	}
+	v.Completeness = v.Record.Complete(policies.Satisfied(v.Approval))
 	return v, nil
 }
 
@@ -67,7 +82,13 @@ func (tx *Tx) Stands(ctx context.Context, v *pedigree.Version) error {
 	if _, err := tx.Watch(ctx, v.Subject()); err != nil {
 		return err
 	}
-	return tx.attributes(ctx, []int64{v.Seq}, []string{"archived"}, func(int64, pedigree.Attribute) { v.Archived = true })
+	return tx.attributes(ctx, []int64{v.Seq}, []string{"archived", "withdrawn"}, func(_ int64, a pedigree.Attribute) {
+		if a.Field == "withdrawn" {
+			v.Withdrawn = &pedigree.Withdrawal{}
+		} else {
+			v.Archived = true
+		}
+	})
 }
 
 func noVersion(v *pedigree.Version) error {
@@ -203,7 +224,7 @@ WHERE v.seq IN (`+in+") AND "+tx.open("n."), args, func(rows rows) error {
 		}
 	}
 	points := map[int64]pedigree.Points{}
-	err := tx.attributes(ctx, seqs, []string{"artifact", "owner", "code", "runtime", "data", "metrics", "target", "rollback_note", "archived"}, func(seq int64, a pedigree.Attribute) {
+	err := tx.attributes(ctx, seqs, []string{"artifact", "owner", "code", "runtime", "data", "metrics", "target", "rollback_note", "archived", "withdrawn"}, func(seq int64, a pedigree.Attribute) {
 		if s := bySeq[seq]; s != nil {
 			if points[seq] == nil {
 				points[seq] = pedigree.Points{}
@@ -229,9 +250,18 @@ WHERE v.seq IN (`+in+") AND "+tx.open("n."), args, func(rows rows) error {
 			return nil, err
 		}
 	}
+	states, needed, err := tx.approvalStates(ctx, seqs)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]pedigree.Summary, 0, len(seqs))
 	for _, seq := range seqs {
 		if s := bySeq[seq]; s != nil {
+			if points[seq] == nil {
+				points[seq] = pedigree.Points{}
+			}
+			s.Approval = states[seq]
+			points[seq]["approval"] = !needed[seq] || s.Approval == pedigree.ApprovalApproved
 			s.Have, s.Want = points[seq].Count(), pedigree.RecordPoints
 			out = append(out, *s)
 		}
@@ -255,6 +285,8 @@ func setSummaryAttribute(s *pedigree.Summary, points pedigree.Points, a pedigree
 		s.Owner = a.Text
 	case "archived":
 		s.Archived = true
+	case "withdrawn":
+		s.Withdrawn = true
 	}
 	points.Add(a)
 }

@@ -1,0 +1,81 @@
+package sqlstore
+
+import (
+	"context"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// policy applies what happens to the policy of a scope.
+func (a *applier) policy() {
+	a.out.exec("UPDATE view_policies SET to_seq = $1 WHERE scope = $2 AND to_seq IS NULL", a.e.Seq, a.e.Subject)
+	if a.e.Type == pedigree.PolicyRemoved {
+		return
+	}
+	need := 0 // no approval
+	var rule *pedigree.ApprovalRule
+	if a.decode("approvals", &rule); rule != nil {
+		need = rule.Need()
+	}
+	a.out.insert(viewPolicies, a.e.Subject, a.e.Seq, need)
+}
+
+// Policies reads the policies that hold for a project at tx's moment, the instance's first.
+// projectID "" asks for the instance's alone.
+func (tx *Tx) Policies(ctx context.Context, projectID string, project pedigree.ProjectName) (pedigree.Policies, error) {
+	scopes := []string{pedigree.PolicySubject(""), pedigree.PolicySubject(projectID)}
+	seqs := map[string]int64{}
+	err := tx.each(ctx, "read policies", "SELECT scope, from_seq FROM view_policies WHERE scope IN ($1, $2) AND "+tx.open(""), []any{scopes[0], scopes[1]}, func(rows rows) error {
+		var scope string
+		var seq int64
+		err := rows.Scan(&scope, &seq)
+		seqs[scope] = seq
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out pedigree.Policies
+	for i, scope := range scopes {
+		seq, ok := seqs[scope]
+		if !ok || i == 1 && scope == scopes[0] {
+			continue
+		}
+		p, err := tx.policyAt(ctx, seq)
+		if err != nil {
+			return nil, err
+		}
+		if i == 1 {
+			p.Project = project
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// policyAt reads the policy that an event applied. It never changes but by an erasure of
+// its description, and is kept.
+func (tx *Tx) policyAt(ctx context.Context, seq int64) (pedigree.Policy, error) {
+	if p, ok := tx.s.policies.Load(seq); ok {
+		return p.(pedigree.Policy), nil
+	}
+	var p pedigree.Policy
+	events, err := tx.events(ctx, seq, seq)
+	if err == nil && len(events) == 1 {
+		err = pedigree.FoldPolicy(&p, &events[0])
+	}
+	if err == nil {
+		tx.s.policies.Store(seq, p)
+	}
+	return p, err
+}
+
+// WatchPolicies notes that the decision rests on the policies of a project.
+func (tx *Tx) WatchPolicies(ctx context.Context, projectID string) error {
+	for _, id := range []string{"", projectID} {
+		if _, err := tx.Watch(ctx, pedigree.PolicySubject(id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package pedigree
+
+import "time"
+
+// Observation is what a serving process says that it runs. It names the version by what it
+// knows: a deployment, a model and a version, or the digest of the artifact.
+type Observation struct {
+	// Instance names the process: a pod, a host, a device.
+	Instance   string        `json:"instance"`
+	Deployment string        `json:"deployment,omitempty"`
+	Model      Name          `json:"model,omitempty"`
+	Version    VersionNumber `json:"version,omitempty"`
+	Digest     Digest        `json:"digest,omitempty"`
+	// ObservedAt is the process's own time, for reports that come late; it is shown and
+	// steers nothing.
+	ObservedAt *time.Time `json:"observed_at,omitempty"`
+}
+
+// Normalize checks o. It returns [CodeInvalid].
+func (o *Observation) Normalize() error {
+	c := &checker{}
+	c.check(o.Instance != "", "an observation needs the name of its instance")
+	c.text("instance", o.Instance, MaxName)
+	c.check(o.Deployment != "" || o.Digest != "" || o.Model != "" && o.Version != 0, "an observation says what runs: a deployment, a digest, or a model and a version")
+	return c.failed
+}
+
+// Instance is a serving process as it was last seen at its target.
+type Instance struct {
+	Instance   string        `json:"instance"`
+	Deployment string        `json:"deployment,omitempty"`
+	Model      Name          `json:"model,omitempty"`
+	ModelID    string        `json:"model_id,omitempty"`
+	Version    VersionNumber `json:"version,omitempty"`
+	Digest     Digest        `json:"digest,omitempty"`
+	// Since is when it began to run that, SeenAt when it last said so.
+	Since  time.Time `json:"since"`
+	SeenAt time.Time `json:"seen_at"`
+	// Matches says that it runs what it should, Silent that it has said nothing for
+	// longer than the target allows.
+	Matches bool `json:"matches"`
+	Silent  bool `json:"silent,omitempty"`
+}
+
+// TargetStatus is a target with what is desired there and what was seen.
+type TargetStatus struct {
+	Target    Target       `json:"target"`
+	Protected bool         `json:"protected"`
+	Current   *Deployment  `json:"current,omitempty"`
+	Pending   *Deployment  `json:"pending,omitempty"`
+	Others    []Deployment `json:"others,omitempty"` // canaries and shadows
+	// Rollback says whether the way back is open; nil for a target that is not protected
+	// or was not looked at yet.
+	Rollback  *Readiness `json:"rollback,omitempty"`
+	Instances []Instance `json:"instances,omitempty"`
+	// Lagging and Silent count instances.
+	Lagging int   `json:"lagging,omitempty"`
+	Silent  int   `json:"silent,omitempty"`
+	AsOf    int64 `json:"as_of"`
+}
+
+// Desired is what instances of the target are to run: what waits to be confirmed, else
+// what is active; nil where nothing is.
+func (p *Place) Desired() *Deployment {
+	if d := p.Pending(); d != nil {
+		return d
+	}
+	return p.Current()
+}
+
+// Runs says whether an instance runs what d deploys.
+func (i *Instance) Runs(d *Deployment) bool {
+	switch {
+	case d == nil:
+		return false
+	case i.Deployment != "":
+		return i.Deployment == d.ID || i.ModelID == d.ModelID && i.Version == d.Version
+	case i.ModelID != "" && i.Version != 0:
+		return i.ModelID == d.ModelID && i.Version == d.Version
+	}
+	return i.Digest != "" && i.Digest == d.Digest
+}
+
+// Observe decides what follows from i, seen at p's target: an event where what it runs has
+// changed (before is how it was last seen, nil for never), and the activation of the
+// deployment that waits for an observation and is what i runs.
+func (p *Place) Observe(before *Instance, i Instance) []Draft {
+	var drafts []Draft
+	if before == nil || before.Deployment != i.Deployment || before.ModelID != i.ModelID || before.Version != i.Version || before.Digest != i.Digest {
+		payload := Payload{"instance": i.Instance}.with("model", i.ModelID).with("digest", string(i.Digest)).with("deployment", i.Deployment)
+		if i.Version != 0 {
+			payload["version"] = i.Version
+		}
+		drafts = append(drafts, Draft{Type: InstanceChanged, Subject: p.Target.ID, Payload: payload})
+	}
+	for k := range p.Standing {
+		d := &p.Standing[k]
+		if d.State == DeploymentPending && d.Confirm == ConfirmObservation && i.Runs(d) {
+			drafts = append(drafts, p.activate(d, "observation", "")...)
+			break
+		}
+	}
+	return drafts
+}
+
+// Finding is the answer to "which version is that?": of a target, a deployment, a digest,
+// an instance or whatever else leads to a deployment.
+type Finding struct {
+	// Kind is what the question named: target, deployment, model, artifact, image,
+	// instance, uri.
+	Kind string `json:"kind"`
+	// Deployment is where it runs or ran; nil for a version that is deployed nowhere.
+	Deployment *Deployment `json:"deployment,omitempty"`
+	Version    Version     `json:"version"`
+	Target     *Target     `json:"target,omitempty"`
+	// Rollback is the command that goes back.
+	Rollback string `json:"rollback,omitempty"`
+}
