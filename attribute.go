@@ -77,6 +77,8 @@ func (s *searchable) field(name string) any {
 		return &s.Outputs
 	case "parents":
 		return &s.Parents
+	case "flavors":
+		return &s.Flavors
 	case "evidence":
 		return &s.Evidence
 	case "owner":
@@ -139,6 +141,12 @@ func (s *searchable) attributes() []Attribute {
 			b.text("parent", p.Reference) // not resolved: better than nothing
 		}
 		b.text("parent.uri", string(p.URI))
+	}
+	b.field = "flavors"
+	for _, f := range s.Flavors {
+		b.text("flavor.name", f.Name)
+		b.text("flavor.version", f.requirement())
+		b.text("flavor.loader", f.Loader)
 	}
 	b.field = "evidence"
 	for _, e := range s.Evidence {

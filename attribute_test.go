@@ -60,6 +60,7 @@ func TestAttributes(t *testing.T) {
 		"run run.id=run-1", "run run.user=ann", "run run.uri=https://ci.example.com/1", "run run.system=github",
 		"outputs output.uri=s3://out/scores", "outputs output.digest=" + string(testDigest("scores")), "outputs output.name=scores",
 		"parents parent=mdl_base/3", "parents parent.uri=hf://org/model",
+		"flavors flavor.name=onnx", "flavors flavor.version=onnx==1.16", "flavors flavor.loader=mlflow.onnx",
 		"evidence evidence.name=eval/report.html", "evidence evidence.kind=evaluation",
 		"owner owner=team:risk", "target target=prod/fraud-api", "rollback_note rollback_note=feature x went",
 	})

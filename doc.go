@@ -3,8 +3,8 @@
 //
 // A [Project] holds models. A [Model] is a line of versions. A [Version] has a
 // [Record]: an [Artifact], the [Code], the [Runtime], [DataReference] and [Metric]
-// lists, the [Run], its [Output] list, each [Parent], a [Signature], [Evidence], an
-// owner, an intended target and a rollback note. An [Alias] is a movable name of a
+// lists, the [Run], its [Output] list, each [Parent], a [Signature], each [Flavor], [Evidence],
+// an owner, an intended target and a rollback note. An [Alias] is a movable name of a
 // version. An [Event] is one entry of the log of everything that ever happened.
 //
 // Every change is decided by a pure function here: it takes values, checks the

@@ -229,7 +229,7 @@ func (e *Event) String(name string) string {
 // approved: it then makes an approval stale and enters the record digest.
 func Material(field string) bool {
 	switch field {
-	case "artifact", "code", "runtime", "data", "params", "metrics", "parents", "signature", "evidence":
+	case "artifact", "code", "runtime", "data", "params", "metrics", "parents", "signature", "flavors", "evidence":
 		return true
 	}
 	return false

@@ -110,7 +110,7 @@ func TestEventTypes(t *testing.T) {
 }
 
 func TestMaterial(t *testing.T) {
-	want := []string{"artifact", "code", "runtime", "data", "params", "metrics", "parents", "signature", "evidence"}
+	want := []string{"artifact", "code", "runtime", "data", "params", "metrics", "parents", "signature", "flavors", "evidence"}
 	for _, field := range append([]string{"tags", "description", "reason", ""}, RecordFields...) {
 		checkEqual(t, field, Material(field), slices.Contains(want, field))
 	}

@@ -120,6 +120,7 @@ const (
 	KindFile      FieldKind = "file"
 	KindOutput    FieldKind = "output"
 	KindParent    FieldKind = "parent"
+	KindFlavor    FieldKind = "flavor"
 	KindEvidence  FieldKind = "evidence"
 	KindAttribute FieldKind = "attribute" // of the version itself; its key stands alone
 )
@@ -189,6 +190,9 @@ type FieldSpec struct {
 //	output.name              text    yes
 //	parent                   text    yes
 //	parent.uri               text    yes
+//	flavor.name              text    yes
+//	flavor.version           text    yes
+//	flavor.loader            text    yes
 //	evidence.name            text    yes
 //	evidence.kind            text    yes
 //	owner                    text    yes
@@ -255,6 +259,9 @@ var FilterFields = []FieldSpec{
 	{Name: "output.name", Type: TextField, Stored: true},
 	{Name: "parent", Type: TextField, Stored: true},
 	{Name: "parent.uri", Type: TextField, Stored: true},
+	{Name: "flavor.name", Type: TextField, Stored: true},
+	{Name: "flavor.version", Type: TextField, Stored: true},
+	{Name: "flavor.loader", Type: TextField, Stored: true},
 	{Name: "evidence.name", Type: TextField, Stored: true},
 	{Name: "evidence.kind", Type: TextField, Stored: true},
 	{Name: "owner", Type: TextField, Stored: true},

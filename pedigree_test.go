@@ -68,6 +68,7 @@ func testRecord() Record {
 		},
 		Outputs:      []Output{{Name: "scores", URI: "s3://out/scores", Digest: testDigest("scores"), Size: &size}},
 		Parents:      []Parent{{Relation: FineTunedFrom, Reference: "base/3", ModelID: "mdl_base", Version: 3}, {Relation: DistilledFrom, URI: "hf://org/model", Digest: testDigest("base")}},
+		Flavors:      []Flavor{{Name: "onnx", Version: "1.16", Loader: "mlflow.onnx", Python: "3.13.1"}},
 		Signature:    &Signature{Inputs: []Column{{Name: "amount", Type: "double"}}, Outputs: []Column{{Name: "p", Type: "double", Shape: []int64{-1, 1}}}},
 		Evidence:     []Evidence{{Name: "eval/report.html", Kind: "evaluation", Digest: testDigest("report"), Size: 6, MediaType: "text/html", Note: "v1"}},
 		Owner:        "team:risk",

@@ -22,6 +22,7 @@ type Record struct {
 	Outputs   []Output        `json:"outputs,omitempty"`
 	Parents   []Parent        `json:"parents,omitempty"`
 	Signature *Signature      `json:"signature,omitempty"`
+	Flavors   []Flavor        `json:"flavors,omitempty"`
 	Evidence  []Evidence      `json:"evidence,omitempty"`
 	// Owner is a person or a group: "ann", "team:risk".
 	Owner string `json:"owner,omitempty"`
@@ -195,6 +196,28 @@ type Column struct {
 	Optional bool    `json:"optional,omitempty"`
 }
 
+// Flavor is one way to load the artifact, as an MLmodel file among its files says it.
+type Flavor struct {
+	// Name is the library's: "sklearn", "pytorch", or "python_function" for the form
+	// that every serving tool of MLflow loads. It is unique within the record.
+	Name string `json:"name"`
+	// Version is the library's version that wrote it.
+	Version string `json:"version,omitempty"`
+	// Loader is the Python module that loads it: "mlflow.sklearn".
+	Loader string `json:"loader,omitempty"`
+	// Python is the version of the interpreter that wrote it.
+	Python string `json:"python,omitempty"`
+}
+
+// requirement is the flavor with its version as a requirement line has it,
+// "sklearn==1.5.0"; "" where the version is not known.
+func (f *Flavor) requirement() string {
+	if f.Version == "" {
+		return ""
+	}
+	return f.Name + "==" + f.Version
+}
+
 // Evidence is an attached document or result. Its bytes are a blob of the project
 // where Digest is set and URI is not.
 type Evidence struct {
@@ -244,7 +267,7 @@ func (r *Record) Fields() map[string]json.RawMessage {
 // RecordFields are the JSON keys of a [Record], in its order.
 var RecordFields = []string{
 	"artifact", "code", "runtime", "data", "params", "metrics", "run", "outputs",
-	"parents", "signature", "evidence", "owner", "target", "rollback_note",
+	"parents", "signature", "flavors", "evidence", "owner", "target", "rollback_note",
 }
 
 var imagePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._:/-]*[A-Za-z0-9])?(?:@sha256:[0-9a-f]{64})?$`)
@@ -302,6 +325,13 @@ func (r *Record) Normalize() error {
 				c.texts("signature", MaxURI, column.Name, column.Type)
 			}
 		}
+	}
+	flavors := map[string]bool{}
+	for _, f := range r.Flavors {
+		c.key("flavor", f.Name)
+		c.texts("flavor "+f.Name, MaxURI, f.Version, f.Loader, f.Python)
+		c.check(!flavors[f.Name], "flavor %q is there twice", f.Name)
+		flavors[f.Name] = true
 	}
 	for _, d := range r.Data {
 		d.check(c)

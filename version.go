@@ -75,7 +75,7 @@ type Registered struct {
 
 // Amend is what a caller gives to amend a record. Scalars and structs replace;
 // lists and params merge by key (a metric by name, data set and split; a data
-// reference by role and URI; an output or evidence by its name; a parent by its
+// reference by role and URI; an output, a flavor or evidence by its name; a parent by its
 // version, or reference and URI), unless Replace names the field.
 type Amend struct {
 	Record  Record   `json:"record"`
@@ -285,6 +285,7 @@ func (r *Record) merge(change Record, replace []string) Record {
 		}
 		return p.Reference + "\x00" + string(p.URI)
 	})
+	next.Flavors = mergeList(r.Flavors, change.Flavors, whole("flavors"), func(f Flavor) string { return f.Name })
 	next.Evidence = mergeList(r.Evidence, change.Evidence, whole("evidence"), func(e Evidence) string { return e.Name })
 	return next
 }

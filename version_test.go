@@ -100,6 +100,10 @@ func TestAmend(t *testing.T) {
 		{"runtime", Amend{Record: Record{Runtime: &Runtime{Image: "i"}}}, map[string]string{"runtime": `{"image":"i"}`}},
 		{"run removed", Amend{Replace: []string{"run"}}, map[string]string{"run": "null"}},
 		{"signature removed", Amend{Replace: []string{"signature"}}, map[string]string{"signature": "null"}},
+		{"flavors removed", Amend{Replace: []string{"flavors"}}, map[string]string{"flavors": "null"}},
+		{"a flavor changed and one added", Amend{Record: Record{Flavors: []Flavor{{Name: "onnx", Version: "1.17"}, {Name: "python_function"}}}}, map[string]string{
+			"flavors": `[{"name":"onnx","version":"1.17"},{"name":"python_function"}]`,
+		}},
 		{"a param added", Amend{Record: Record{Params: Params{"x": "1"}}}, map[string]string{"params": `{"depth":"6","eta":"0.1","x":"1"}`}},
 		{"a param changed", Amend{Record: Record{Params: Params{"depth": "7"}}}, map[string]string{"params": `{"depth":"7","eta":"0.1"}`}},
 		{"a param as it is", Amend{Record: Record{Params: Params{"depth": "6"}}}, nil},

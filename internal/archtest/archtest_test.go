@@ -43,13 +43,14 @@ var table = map[string]rule{
 	"internal/registrar":     {inside: []string{".", "internal/sqlstore", "internal/blob", "internal/ledger"}, never: []string{"net/http", "database/sql"}},
 	"internal/httpx":         {inside: []string{"."}, never: []string{"database/sql"}},
 	"internal/httpapi":       {inside: []string{".", "internal/registrar", "internal/httpx"}, never: []string{"database/sql"}},
-	"internal/mlflow":        {inside: []string{".", "internal/registrar", "internal/httpx", "internal/blob"}, never: []string{"database/sql"}},
+	"internal/mlrecord":      {inside: []string{"."}, never: []string{"net/http", "database/sql", "os"}},
+	"internal/mlflow":        {inside: []string{".", "internal/registrar", "internal/httpx", "internal/blob", "internal/mlrecord"}, never: []string{"database/sql"}},
 	"internal/config":        {inside: []string{"."}, never: []string{"net/http", "database/sql"}},
 	"internal/server": {inside: []string{
 		".", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore",
 	}},
 	"internal/cli": {inside: []string{
-		".", "client", "internal/capture", "internal/config", "internal/ledger", "internal/link", "internal/server", "examples/breastcancer",
+		".", "client", "internal/capture", "internal/config", "internal/ledger", "internal/link", "internal/mlrecord", "internal/server", "examples/breastcancer",
 	}, never: []string{"database/sql"}},
 	"examples/breastcancer": {},
 	"examples/verifylog":    {},

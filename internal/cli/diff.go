@@ -164,7 +164,7 @@ func compare(left, right []fact) []difference {
 
 // factGroups are the first words of the fields, in the order that people ask for.
 var factGroups = []string{
-	"metrics", "params", "data", "artifact", "code", "runtime", "package", "run", "signature", "parents", "outputs", "evidence",
+	"metrics", "params", "data", "artifact", "code", "runtime", "package", "run", "signature", "flavors", "parents", "outputs", "evidence",
 	"owner", "target", "rollback_note", "description", "tags", "archived", "file",
 }
 
@@ -292,6 +292,9 @@ func (l *factList) lists(r *pedigree.Record) {
 				l.add("signature."+part.name+"."+name, string(text))
 			}
 		}
+	}
+	for _, f := range r.Flavors {
+		l.add("flavors."+f.Name, words([]string{f.Version, f.Loader, f.Python}))
 	}
 	for _, p := range r.Parents {
 		what := words([]string{p.Reference, string(p.URI), string(p.Digest)})

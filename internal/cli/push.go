@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/pedigree-ml/pedigree/client"
 	"github.com/pedigree-ml/pedigree/internal/capture"
 	"github.com/pedigree-ml/pedigree/internal/link"
+	"github.com/pedigree-ml/pedigree/internal/mlrecord"
 )
 
 // pushFlags are the flags of push beside those of the record.
@@ -125,6 +127,9 @@ func (a *app) push(ctx context.Context, f *pushFlags, args []string) error {
 		return pedigree.Errorf(pedigree.CodeInvalid, "--parallel %d: want 1 or more", p.Parallel)
 	}
 	captured := a.capture(ctx, f)
+	if !f.noCapture {
+		describeModel(&captured.Record, p.Path)
+	}
 	attachments := make([]client.Attachment, len(captured.Attachments))
 	for i, at := range captured.Attachments {
 		attachments[i] = client.Attachment{Evidence: at.Evidence, Content: at.Content}
@@ -213,6 +218,19 @@ func (a *app) capture(ctx context.Context, f *pushFlags) capture.Result {
 		account = u.Username
 	}
 	return capture.Capture(ctx, capture.Options{Dir: dir, Env: a.env, Diff: !f.noDiff, Script: f.script, User: account})
+}
+
+// describeModel takes signature and flavors from the MLmodel file of the folder that is
+// pushed, where there is one.
+func describeModel(r *pedigree.Record, dir string) {
+	const name = "MLmodel"
+	content, err := os.ReadFile(filepath.Join(dir, name))
+	if dir == "" || err != nil || len(content) > mlrecord.MaxFile {
+		return
+	}
+	var said pedigree.Record
+	mlrecord.FillFile(&said, pedigree.File{Path: name}, content)
+	r.Signature, r.Flavors = said.Signature, said.Flavors
 }
 
 // findingsOf are the findings in attachments that are still to be pushed.

@@ -207,6 +207,7 @@ func overlay(r *pedigree.Record, over pedigree.Record) {
 	r.Metrics = overlayList(r.Metrics, over.Metrics, func(m pedigree.Metric) string { return m.Name + "\x00" + m.Dataset + "\x00" + m.Split })
 	r.Outputs = overlayList(r.Outputs, over.Outputs, func(o pedigree.Output) string { return cmp.Or(o.Name, string(o.URI)) })
 	r.Parents = overlayList(r.Parents, over.Parents, func(p pedigree.Parent) string { return p.Reference + "\x00" + string(p.URI) })
+	r.Flavors = overlayList(r.Flavors, over.Flavors, func(f pedigree.Flavor) string { return f.Name })
 	r.Evidence = overlayList(r.Evidence, over.Evidence, func(e pedigree.Evidence) string { return e.Name })
 }
 

@@ -142,6 +142,7 @@ func (a *app) recordLines(p page, r *pedigree.Record) {
 		p.line("takes", columnLine(s.Inputs))
 		p.line("gives", columnLine(s.Outputs))
 	}
+	p.list("loads as", flavorLines(r.Flavors))
 }
 
 func (a *app) codeLines(p page, r *pedigree.Record) {
@@ -271,6 +272,21 @@ func evidenceLines(evidence []pedigree.Evidence) []string {
 			parts = append(parts, size(&e.Size))
 		}
 		out = append(out, words(append(parts, e.Note)))
+	}
+	return out
+}
+
+func flavorLines(flavors []pedigree.Flavor) []string {
+	var out []string
+	for _, f := range flavors {
+		parts := []string{f.Name, f.Version}
+		if f.Loader != "" {
+			parts = append(parts, "by "+f.Loader)
+		}
+		if f.Python != "" {
+			parts = append(parts, "on Python "+f.Python)
+		}
+		out = append(out, words(parts))
 	}
 	return out
 }

@@ -24,7 +24,7 @@ func FuzzRequest(f *testing.F) {
 		{"GET", base + "/fraud/versions", "filter=metrics.auc+%3E+0.9&order=metrics.auc+DESC&limit=2&as_of=3", ""},
 		{"POST", base + "/fraud/versions", "", `{"record":{"artifact":{"kind":"linked","uri":"s3://u:p@m/1","size":3},"code":{"commit":"abc"},"runtime":{"seconds":"NaN","compute":{"memory":-1}},` +
 			`"data":[{"role":"train","kind":"snapshot","uri":"s3://d","personal":true}],"params":{"a":"1"},"metrics":[{"name":"auc","value":0.9}],"run":{"id":"r","started_at":"2026-11-02T08:00:00Z"},` +
-			`"outputs":[{"name":"o"}],"parents":[{"relation":"fine_tuned_from","reference":"fraud/1"}],"signature":{"inputs":[{"type":"double","shape":[-1,3]}]},"evidence":[{"name":"e","kind":"card","uri":"s3://e"}],` +
+			`"outputs":[{"name":"o"}],"parents":[{"relation":"fine_tuned_from","reference":"fraud/1"}],"signature":{"inputs":[{"type":"double","shape":[-1,3]}]},"flavors":[{"name":"f","version":"1","loader":"l","python":"3"}],"evidence":[{"name":"e","kind":"card","uri":"s3://e"}],` +
 			`"owner":"x","target":"prod/x","rollback_note":"y"},"tags":{"a":"b"},"aliases":["production"],"create_model":true}`},
 		{"POST", base + "/fraud/versions", "", `{"record":{"artifact":{"kind":"stored","files":[{"path":"a","size":0,"digest":"` + digest + `"}]}},"create_model":true}`},
 		{"GET", base + "/fraud/versions/@production/resolve", "as_of=-2h", ""},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/mlrecord"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 )
 
@@ -222,7 +223,7 @@ func (d *Dialect) setVersionTag(c *call) error {
 		return c.answerNothing(ofVersion(ref, err))
 	}
 	amend := pedigree.Amend{Reason: "the tag " + in.Key}
-	typed, err := applyTag(&amend.Record, in.Key, in.Value)
+	typed, err := mlrecord.ApplyTag(&amend.Record, in.Key, in.Value)
 	if err != nil {
 		return err
 	}
@@ -238,7 +239,7 @@ func (d *Dialect) setVersionTag(c *call) error {
 // amendByTag changes the field of a record that a tag stands for. An image is a part of
 // the runtime, whose other parts stay.
 func (d *Dialect) amendByTag(c *call, ref pedigree.Reference, amend pedigree.Amend, key string) error {
-	if key == imageTag {
+	if key == mlrecord.ImageTag {
 		v, err := d.registrar.Version(c.ctx(), c.principal, ref, pedigree.At{})
 		if err != nil {
 			return err

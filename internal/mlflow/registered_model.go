@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/mlrecord"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 )
 
@@ -227,7 +228,7 @@ func (d *Dialect) createModel(c *call) error {
 	}
 	tags := tagMap(in.Tags)
 	spec := pedigree.ModelEdit{Tags: tags, Description: &in.Description}
-	if owner := tags[ownerTag]; owner != "" {
+	if owner := tags[mlrecord.OwnerTag]; owner != "" {
 		spec.Owner = &owner
 	}
 	m, err := d.registrar.CreateModel(c.ctx(), c.principal, c.project, name, spec)
@@ -353,7 +354,7 @@ func (d *Dialect) setModelTag(c *call) error {
 		return err
 	}
 	edit := pedigree.ModelEdit{Tags: map[string]string{in.Key: in.Value}}
-	if in.Key == ownerTag {
+	if in.Key == mlrecord.OwnerTag {
 		edit.Owner = &in.Value
 	}
 	_, err = d.registrar.EditModel(c.ctx(), c.principal, c.project, name, edit, nil)
