@@ -171,6 +171,22 @@ func TestTouches(t *testing.T) {
 		AliasMoved:        {"alias:s/champion", "aliases:s"},
 		AliasRemoved:      {"alias:s/champion", "aliases:s"},
 		PayloadRedacted:   {"s"},
+
+		AuthEnabled:        {"access"},
+		AccountCreated:     {"s", "access"},
+		AccountChanged:     {"s", "access"},
+		AccountDisabled:    {"s", "access"},
+		AccountEnabled:     {"s", "access"},
+		AccountErased:      {"s", "access"},
+		GroupCreated:       {"s", "access"},
+		GroupDeleted:       {"s", "access"},
+		GroupMemberAdded:   {"s", "access"},
+		GroupMemberRemoved: {"s", "access"},
+		BindingAdded:       {"access"},
+		BindingRemoved:     {"access"},
+		TokenCreated:       {"s", "access"},
+		TokenRevoked:       {"s", "access"},
+		AccessDenied:       nil,
 	}
 	for _, typ := range EventTypes {
 		touches, ok := want[typ]

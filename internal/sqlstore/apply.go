@@ -30,11 +30,19 @@ var (
 	viewVersions   = &table{"view_versions", []string{"seq", "model", "number", "updated_seq", "stage", "stage_seq"}, ""}
 	viewAliases    = &table{"view_aliases", []string{"model", "alias", "version", "from_seq"}, ""}
 	viewAttributes = &table{"view_attributes", []string{"subject", "field", "key", "from_seq", "ord", "text", "hash", "number"}, ""}
+	viewAccounts   = &table{"view_accounts", []string{"id", "kind", "acts_for", "seq", "from_seq"}, ""}
+	viewGroups     = &table{"view_groups", []string{"id", "seq"}, ""}
+	viewMembers    = &table{"view_members", []string{"grp", "account", "from_seq"}, ""}
+	viewBindings   = &table{"view_bindings", []string{"project", "member", "role", "from_seq"}, ""}
+	viewTokens     = &table{"view_tokens", []string{"id", "account", "scopes", "expires", "seq"}, ""}
 	ownIdempotency = &table{"own_idempotency", []string{"actor", "key", "fingerprint", "first_seq", "last_seq", "time"}, ""}
 )
 
 // viewTables are all that rebuild makes again.
-var viewTables = []string{"view_subjects", "view_projects", "view_models", "view_names", "view_versions", "view_aliases", "view_attributes"}
+var viewTables = []string{
+	"view_subjects", "view_projects", "view_models", "view_names", "view_versions", "view_aliases", "view_attributes",
+	"view_accounts", "view_groups", "view_members", "view_bindings", "view_tokens",
+}
 
 // statements are what a batch will execute, in order. Inserts into one table are
 // gathered until another statement comes between.
@@ -231,6 +239,15 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 		out.exec("UPDATE view_aliases SET to_seq = $1 WHERE model = $2 AND alias = $3 AND to_seq IS NULL", e.Seq, e.Subject, e.String("alias"))
 	case pedigree.PayloadRedacted:
 		a.redact()
+	case pedigree.AuthEnabled, pedigree.AccessDenied:
+	case pedigree.AccountCreated, pedigree.AccountChanged, pedigree.AccountDisabled, pedigree.AccountEnabled, pedigree.AccountErased:
+		a.account()
+	case pedigree.GroupCreated, pedigree.GroupDeleted, pedigree.GroupMemberAdded, pedigree.GroupMemberRemoved:
+		a.group()
+	case pedigree.BindingAdded, pedigree.BindingRemoved:
+		a.binding()
+	case pedigree.TokenCreated, pedigree.TokenRevoked:
+		a.token()
 	default:
 		return pedigree.Errorf(pedigree.CodeUnsupported, "event %d has type %s, which this program does not know; it was written by a newer one", e.Seq, e.Type)
 	}
