@@ -64,6 +64,26 @@ const (
 	InstanceChanged EventType = "instance.changed" // instance, model, version, digest, deployment
 )
 
+// The event types of accounts and what they may, with their payload fields. Names of
+// people, their addresses and the texts of tokens are in none of them.
+const (
+	AuthEnabled        EventType = "auth.enabled"         //
+	AccountCreated     EventType = "account.created"      // kind, acts_for
+	AccountChanged     EventType = "account.changed"      // acts_for
+	AccountDisabled    EventType = "account.disabled"     // reason
+	AccountEnabled     EventType = "account.enabled"      // reason
+	AccountErased      EventType = "account.erased"       //
+	GroupCreated       EventType = "group.created"        //
+	GroupDeleted       EventType = "group.deleted"        //
+	GroupMemberAdded   EventType = "group.member_added"   // account
+	GroupMemberRemoved EventType = "group.member_removed" // account
+	BindingAdded       EventType = "binding.added"        // role, member, project
+	BindingRemoved     EventType = "binding.removed"      // role, member, project
+	TokenCreated       EventType = "token.created"        // account, scopes, expires_at
+	TokenRevoked       EventType = "token.revoked"        // account
+	AccessDenied       EventType = "access.denied"        // permission, more
+)
+
 // EventTypes lists every type, in the order above.
 var EventTypes = []EventType{
 	LogCreated, KeyRotated, ProjectCreated, ModelCreated, ModelEdited, ModelRenamed, ModelDeleted, ModelTagged, ModelUntagged,
@@ -74,6 +94,8 @@ var EventTypes = []EventType{
 	TargetCreated, TargetEdited, TargetDeleted,
 	DeploymentOpened, DeploymentActivated, DeploymentFailed, DeploymentEnded, DeploymentMarked, GateOverridden, TargetReadiness,
 	ExecutionStarted, ExecutionFinished, InstanceChanged,
+	AuthEnabled, AccountCreated, AccountChanged, AccountDisabled, AccountEnabled, AccountErased, GroupCreated, GroupDeleted, GroupMemberAdded,
+	GroupMemberRemoved, BindingAdded, BindingRemoved, TokenCreated, TokenRevoked, AccessDenied,
 }
 
 // structural are the payload fields that hold the registry's structure together:
@@ -112,10 +134,22 @@ var structural = map[EventType][]string{
 	ExecutionStarted:     {"target", "deployment", "model", "version", "digest"},
 	ExecutionFinished:    {"exit"},
 	InstanceChanged:      {"instance", "model", "version", "digest", "deployment"},
+	AccountCreated:       {"kind", "acts_for"},
+	AccountChanged:       {"acts_for"},
+	GroupMemberAdded:     {"account"},
+	GroupMemberRemoved:   {"account"},
+	BindingAdded:         {"role", "member", "project"},
+	BindingRemoved:       {"role", "member", "project"},
+	TokenCreated:         {"account", "scopes", "expires_at"},
+	TokenRevoked:         {"account"},
+	AccessDenied:         {"permission", "more"},
 }
 
 // LogSubject is the subject of events about the log itself.
 const LogSubject = "log"
+
+// InstanceSubject is the subject of events about the registry as a whole.
+const InstanceSubject = "instance"
 
 // NextVersion stands for "/N" in the subject and the references of a [Draft],
 // where N is the number that the append gives to the version.
@@ -280,6 +314,11 @@ func (e *Event) Touches() []string {
 			touches = append(touches, deployed(e.Refs[0], e.Refs[1])...)
 		}
 		return touches
+	case AuthEnabled, BindingAdded, BindingRemoved:
+		return []string{AccessKey}
+	case AccountCreated, AccountChanged, AccountDisabled, AccountEnabled, AccountErased, GroupCreated, GroupDeleted, GroupMemberAdded,
+		GroupMemberRemoved, TokenCreated, TokenRevoked:
+		return []string{e.Subject, AccessKey}
 	default: // a registration moves nothing: any number of them may share a commit
 		return nil
 	}
@@ -322,6 +361,11 @@ func AliasKey(modelID string, alias Alias) string { return "alias:" + modelID + 
 // AliasesKey is the concurrency subject of all aliases of a model: for a decision that
 // rests on none of them naming something.
 func AliasesKey(modelID string) string { return "aliases:" + modelID }
+
+// AccessKey is the concurrency subject of everything that says who may do what. Every
+// decision rests on it: a right that was taken before the append is not used by it. It
+// is absent until the registry has accounts.
+const AccessKey = "access"
 
 // Redact decides the erasure of payload fields of e. It returns [CodeInvalid] for a
 // field that is not there, [CodeRefused] for one that can't be erased, and no event

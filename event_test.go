@@ -178,6 +178,21 @@ func TestTouches(t *testing.T) {
 		DeploymentOpened: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentActivated: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"},
 		DeploymentFailed: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentEnded: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentMarked: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"},
 		GateOverridden: nil, TargetReadiness: nil, ExecutionStarted: nil, ExecutionFinished: nil, InstanceChanged: nil,
+		AuthEnabled:        {"access"},
+		AccountCreated:     {"s", "access"},
+		AccountChanged:     {"s", "access"},
+		AccountDisabled:    {"s", "access"},
+		AccountEnabled:     {"s", "access"},
+		AccountErased:      {"s", "access"},
+		GroupCreated:       {"s", "access"},
+		GroupDeleted:       {"s", "access"},
+		GroupMemberAdded:   {"s", "access"},
+		GroupMemberRemoved: {"s", "access"},
+		BindingAdded:       {"access"},
+		BindingRemoved:     {"access"},
+		TokenCreated:       {"s", "access"},
+		TokenRevoked:       {"s", "access"},
+		AccessDenied:       nil,
 	}
 	fields = append(fields, Field{Name: "target", Value: text("tgt_1")}, Field{Name: "model", Value: text("mdl_1")}, Field{Name: "version", Value: json.RawMessage("2")})
 	for _, typ := range EventTypes {

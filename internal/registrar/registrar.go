@@ -17,6 +17,7 @@ package registrar
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -35,8 +36,13 @@ type Config struct {
 	// Signer returns the key that signs checkpoints. It is asked again when the log
 	// says that the key was rotated.
 	Signer func() (*ledger.Signer, error)
-	// Now is the clock, for ages in search filters.
+	// Now is the clock, for ages in search filters and the end of tokens.
 	Now func() time.Time
+	// Rand is the source of the secrets of tokens.
+	Rand io.Reader
+	// PublicRead lets callers that say nothing of themselves read what [pedigree.Reader]
+	// may in every project, once there are accounts.
+	PublicRead bool
 }
 
 // Registrar is the registry. Its methods may be called from any goroutine.
@@ -46,7 +52,12 @@ type Registrar struct {
 	newID     func(prefix string) string
 	newSigner func() (*ledger.Signer, error)
 	now       func() time.Time
+	rand      io.Reader
+	public    []pedigree.Grant // what callers may who say nothing of themselves
 
+	access    accessCache
+	denials   denials
+	uses      tokenUses
 	resolved  resolveCache
 	artifacts artifactCache
 	tracked   sync.Map // project name → id, of projects that have their first experiment
@@ -58,7 +69,10 @@ type Registrar struct {
 // log's origin and key, and the default project. It returns [pedigree.CodeRefused]
 // where the log was made with another key.
 func Open(ctx context.Context, cfg Config) (*Registrar, error) {
-	r := &Registrar{store: cfg.Store, blobs: cfg.Blobs, newID: cfg.NewID, newSigner: cfg.Signer, now: cfg.Now}
+	r := &Registrar{store: cfg.Store, blobs: cfg.Blobs, newID: cfg.NewID, newSigner: cfg.Signer, now: cfg.Now, rand: cfg.Rand}
+	if cfg.PublicRead {
+		r.public = []pedigree.Grant{{Role: pedigree.Reader}}
+	}
 	var err error
 	if r.signer, err = cfg.Signer(); err != nil {
 		return nil, err
@@ -105,6 +119,7 @@ type decision struct {
 	drafts  []pedigree.Draft
 	project string
 	blobs   []pedigree.Digest
+	own     []sqlstore.Own
 }
 
 // decide runs f in a read transaction and appends what it decided, again and again
@@ -116,12 +131,15 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 		var replayed *sqlstore.Appended
 		err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
 			if p.IdempotencyKey != "" {
+				if err := r.known(ctx, tx, p); err != nil {
+					return err
+				}
 				if replayed, err = tx.Replay(ctx, p); replayed != nil || err != nil {
 					return err
 				}
 			}
 			d, err := f(tx)
-			a = sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs}
+			a = sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs, Own: d.own}
 			return err
 		})
 		if err != nil || replayed != nil {

@@ -23,6 +23,9 @@ type Append struct {
 	// Project and Blobs: each of the blobs must be live and known to the project.
 	Project string
 	Blobs   []pedigree.Digest
+	// Own are written with the events: names, and hashes of tokens, that no event may hold.
+	// An append that only repeats an old answer writes none of them.
+	Own []Own
 	// Size, where not nil, is the size that the log must have: for the one event that
 	// holds a signature over all events before it.
 	Size *int64
@@ -508,6 +511,9 @@ func (b *batchState) append(ctx context.Context, r *request) (*Appended, error) 
 		}
 		b.created[e.Subject] = cmp.Or(subject, e.Seq)
 		events[i] = e
+	}
+	for _, o := range a.Own {
+		out.exec(o.text, o.args...)
 	}
 	b.out.merge(&out)
 	b.edge = edge

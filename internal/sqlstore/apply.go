@@ -37,12 +37,18 @@ var (
 	viewExecutions  = &table{"view_executions", []string{"id", "seq", "target", "deployment", "model", "number"}, ""}
 	viewInstances   = &table{"view_instances", []string{"target", "instance", "from_seq", "deployment", "model", "number", "digest"}, ""}
 	ownIdempotency  = &table{"own_idempotency", []string{"actor", "key", "fingerprint", "first_seq", "last_seq", "time"}, ""}
+	viewAccounts    = &table{"view_accounts", []string{"id", "kind", "acts_for", "seq", "from_seq"}, ""}
+	viewGroups      = &table{"view_groups", []string{"id", "seq"}, ""}
+	viewMembers     = &table{"view_members", []string{"grp", "account", "from_seq"}, ""}
+	viewBindings    = &table{"view_bindings", []string{"project", "member", "role", "from_seq"}, ""}
+	viewTokens      = &table{"view_tokens", []string{"id", "account", "scopes", "expires", "seq"}, ""}
 )
 
 // viewTables are all that rebuild makes again.
 var viewTables = []string{
 	"view_subjects", "view_projects", "view_models", "view_names", "view_versions", "view_aliases", "view_attributes",
 	"view_policies", "view_approvals", "view_targets", "view_deployments", "view_executions", "view_instances",
+	"view_accounts", "view_groups", "view_members", "view_bindings", "view_tokens",
 }
 
 // statements are what a batch will execute, in order. Inserts into one table are
@@ -260,6 +266,15 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 		a.execution()
 	case pedigree.InstanceChanged:
 		a.observation()
+	case pedigree.AuthEnabled, pedigree.AccessDenied:
+	case pedigree.AccountCreated, pedigree.AccountChanged, pedigree.AccountDisabled, pedigree.AccountEnabled, pedigree.AccountErased:
+		a.account()
+	case pedigree.GroupCreated, pedigree.GroupDeleted, pedigree.GroupMemberAdded, pedigree.GroupMemberRemoved:
+		a.group()
+	case pedigree.BindingAdded, pedigree.BindingRemoved:
+		a.binding()
+	case pedigree.TokenCreated, pedigree.TokenRevoked:
+		a.token()
 	default:
 		return pedigree.Errorf(pedigree.CodeUnsupported, "event %d has type %s, which this program does not know; it was written by a newer one", e.Seq, e.Type)
 	}

@@ -19,22 +19,32 @@ type rows = *sql.Rows
 
 var errNoRows = sql.ErrNoRows
 
+// headText reads the log's size and the last event that said who may do what, -1 for
+// none: one question, since nearly every request asks both.
+const headText = "SELECT size, coalesce((SELECT seq FROM view_subjects WHERE subject = '" + pedigree.AccessKey + "'), -1) FROM log_head WHERE id = 1"
+
 // Head is the size of the log now, in events.
 func (s *Store) Head(ctx context.Context) (int64, error) {
+	size, _, err := s.Access(ctx)
+	return size, err
+}
+
+// Access is the size of the log now, and the last event that said who may do what, -1
+// while there are no accounts.
+func (s *Store) Access(ctx context.Context) (size, access int64, err error) {
 	for {
 		c, kept, err := s.readers.get(ctx, s)
 		if err != nil {
-			return 0, s.d.translate(err, "read the log's head")
+			return 0, 0, s.d.translate(err, "read the log's head")
 		}
-		var size int64
 		tx := &Tx{s: s, c: c, current: true}
-		if err = tx.row(ctx, "SELECT size FROM log_head WHERE id = 1", nil, &size); err == nil {
+		if err = tx.row(ctx, headText, nil, &size, &access); err == nil {
 			s.readers.put(c)
-			return size, nil
+			return size, access, nil
 		}
 		s.readers.drop(c)
 		if !kept || ctx.Err() != nil { // one that was kept may have died since
-			return 0, s.d.translate(err, "read the log's head")
+			return 0, 0, s.d.translate(err, "read the log's head")
 		}
 	}
 }

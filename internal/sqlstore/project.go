@@ -35,12 +35,18 @@ func (tx *Tx) Project(ctx context.Context, name pedigree.ProjectName) (pedigree.
 		return err
 	})
 	if err == nil && len(found) == 0 {
-		err = pedigree.Errorf(pedigree.CodeNotFound, "there is no project %s", name).WithFix("pedigree project create %s", name)
+		err = NoProject(name)
 	}
 	if err != nil {
 		return pedigree.Project{}, err
 	}
 	return found[0], nil
+}
+
+// NoProject is the answer about a project that is not there, and about one of which the
+// caller may not know.
+func NoProject(name pedigree.ProjectName) error {
+	return pedigree.Errorf(pedigree.CodeNotFound, "there is no project %s", name).WithFix("pedigree project create %s", name)
 }
 
 // ProjectID is the id of a project, without the rest. It returns
@@ -49,7 +55,7 @@ func (tx *Tx) ProjectID(ctx context.Context, name pedigree.ProjectName) (string,
 	var id string
 	err := tx.row(ctx, "SELECT id FROM view_projects WHERE name = $1 AND seq <= $2", []any{string(name), tx.last}, &id)
 	if errors.Is(err, errNoRows) {
-		return "", pedigree.Errorf(pedigree.CodeNotFound, "there is no project %s", name).WithFix("pedigree project create %s", name)
+		return "", NoProject(name)
 	}
 	return id, tx.s.d.translate(err, "find a project")
 }

@@ -357,6 +357,9 @@ type Tx struct {
 	current bool
 	// at is the time that was asked about, zero where none was.
 	at time.Time
+	// access is the last event that moved [pedigree.AccessKey], whatever tx's moment is:
+	// rights are always today's. It is -1 while the registry has no accounts.
+	access int64
 	// checks are the subjects that a decision rests on.
 	checks map[string]int64
 }
@@ -472,7 +475,7 @@ func (p *pool) close() {
 
 func (tx *Tx) moment(ctx context.Context, at pedigree.At) error {
 	var size int64
-	if err := tx.row(ctx, "SELECT size FROM log_head WHERE id = 1", nil, &size); err != nil {
+	if err := tx.row(ctx, headText, nil, &size, &tx.access); err != nil {
 		return tx.s.d.translate(err, "read the log's head")
 	}
 	tx.last, tx.current = size-1, at.IsNow()
@@ -509,6 +512,13 @@ func (tx *Tx) AsOf() int64 { return tx.last }
 // Checks are the subjects that were read so far, with the seq that each had; -1
 // stands for absent.
 func (tx *Tx) Checks() map[string]int64 { return tx.checks }
+
+// Access is the last event that said who may do what, -1 while there are no accounts. It
+// notes that the decision rests on it.
+func (tx *Tx) Access() int64 {
+	tx.checks[pedigree.AccessKey] = tx.access
+	return tx.access
+}
 
 // Watch notes that the decision rests on subject and returns the seq of the last
 // event that moved it, -1 where none did.

@@ -1,0 +1,47 @@
+package sqlstore
+
+import (
+	"context"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// binding applies the gift or the loss of a role.
+func (a *applier) binding() {
+	e := a.e
+	args := []any{e.String("project"), e.String("member"), e.String("role")}
+	if e.Type == pedigree.BindingAdded {
+		a.out.insert(viewBindings, append(args, e.Seq)...)
+		return
+	}
+	a.out.exec("UPDATE view_bindings SET to_seq = $4 WHERE project = $1 AND member = $2 AND role = $3 AND to_seq IS NULL", append(args, e.Seq)...)
+}
+
+// HasBinding says whether a member has a role now, in a project or, where its id is "",
+// for the whole registry.
+func (tx *Tx) HasBinding(ctx context.Context, role pedigree.Role, member, projectID string) (bool, error) {
+	var n int64
+	err := tx.row(ctx, "SELECT count(*) FROM view_bindings WHERE project = $1 AND member = $2 AND role = $3 AND to_seq IS NULL", []any{projectID, member, string(role)}, &n)
+	return n > 0, tx.s.d.translate(err, "read a binding")
+}
+
+// Bindings lists who has which role at tx's moment in a project or, where its id is "",
+// for the whole registry: after the given event, in the order in which they were given.
+// Names are those of now.
+func (tx *Tx) Bindings(ctx context.Context, projectID string, after int64, limit int) ([]pedigree.Binding, error) {
+	var out []pedigree.Binding
+	err := tx.each(ctx, "list bindings", `SELECT b.member, b.role, b.from_seq, e.envelope, coalesce(p.name, ''), coalesce(o.kind, ''), coalesce(o.name, '')
+FROM view_bindings b JOIN log_events e ON e.seq = b.from_seq LEFT JOIN view_projects p ON p.id = b.project LEFT JOIN own_actors o ON o.id = b.member
+WHERE b.project = $1 AND `+tx.open("b.")+" AND b.from_seq > $2 ORDER BY b.from_seq LIMIT $3", []any{projectID, after, limit}, func(rows rows) error {
+		var b pedigree.Binding
+		var envelope, kind string
+		if err := rows.Scan(&b.Member.ID, (*string)(&b.Role), &b.Seq, &envelope, (*string)(&b.Project), &kind, (*string)(&b.Member.Name)); err != nil {
+			return err
+		}
+		e, err := pedigree.ParseEnvelope(envelope)
+		b.Time, b.Actor, b.Member.Group = e.Time, e.Actor, kind == actorGroup
+		out = append(out, b)
+		return err
+	})
+	return out, err
+}
