@@ -92,8 +92,9 @@ type TargetSpec struct {
 	Dashboards []SafeURI `json:"dashboards,omitempty"`
 	Runbook    SafeURI   `json:"runbook,omitempty"`
 	OnCall     SafeURI   `json:"oncall,omitempty"`
-	// LogSchema is the JSON Schema of a prediction's request and response here; a version
-	// whose signature can't fill it is not deployed.
+	// LogSchema is a JSON Schema that every logged prediction here ([Prediction], the whole
+	// line) must fit besides that of all predictions: it says what is in request,
+	// prediction and response. A version whose signature can't fill it is not deployed.
 	LogSchema json.RawMessage `json:"log_schema,omitempty"`
 }
 
@@ -135,9 +136,7 @@ func (s *TargetSpec) Normalize() error {
 	c.check(len(s.Dashboards) <= 100, "a target has at most 100 dashboards")
 	c.check(s.SilentAfter >= 0, "silent_after is negative")
 	if len(s.LogSchema) > 0 {
-		c.check(len(s.LogSchema) <= MaxLogSchema, "the log schema has %d bytes, the limit is %d", len(s.LogSchema), MaxLogSchema)
-		var object map[string]json.RawMessage
-		c.check(json.Unmarshal(s.LogSchema, &object) == nil && object != nil, "the log schema is not a JSON object: want a JSON Schema")
+		c.err(CheckLogSchema(s.LogSchema))
 	}
 	return c.failed
 }

@@ -99,6 +99,9 @@ func (a *API) serve(route Route) http.Handler {
 				return err
 			}
 		}
+		if route.Public {
+			return route.handle(c)
+		}
 		caller, err := a.caller(r)
 		if err != nil {
 			return err

@@ -34,6 +34,8 @@ type Route struct {
 	Match, Tagged bool
 	// Changes says that the operation changes the registry: it takes an Idempotency-Key.
 	Changes bool
+	// Public says that it is answered whoever asks: it shows nothing of the registry.
+	Public bool
 	// RequestExample and ResponseExample are shown in the document.
 	RequestExample, ResponseExample any
 
@@ -154,7 +156,8 @@ func (a *API) Routes() []Route {
 		{Method: get, Pattern: "/log/proofs/inclusion", ID: "proveInclusion", Tag: "log", Summary: "Prove that an event is in the tree.", Query: []Param{{Name: "seq", Type: "integer", Doc: "The event."}, sizeParam}, Response: pedigree.InclusionProof{}, handle: a.proveInclusion},
 		{Method: get, Pattern: "/log/proofs/consistency", ID: "proveConsistency", Tag: "log", Summary: "Prove that one tree begins with another.", Query: []Param{{Name: "from", Type: "integer", Doc: "The size of the smaller tree, in events."}, sizeParam}, Response: pedigree.ConsistencyProof{}, handle: a.proveConsistency},
 
-		{Method: get, Pattern: "/openapi.json", ID: "getDocument", Tag: "about", Summary: "Read this document.", Response: map[string]any{}, handle: serveDocument},
+		{Method: get, Pattern: "/openapi.json", ID: "getDocument", Tag: "about", Summary: "Read this document.", Response: map[string]any{}, Public: true, handle: serveDocument},
+		{Method: get, Pattern: "/schemas/prediction/v1", ID: "getPredictionSchema", Tag: "about", Summary: "Read the JSON Schema of a logged prediction, which never changes.", Produces: []string{schemaJSON}, Public: true, handle: servePredictionSchema},
 	}
 }
 

@@ -52,6 +52,8 @@ func checkEveryRoute(t *testing.T, r *registry) {
 		t.Fatalf("the document has type %q", resp.Header.Get("Content-Type"))
 	}
 
+	testPredictionSchema(t, r)
+
 	r.close() // a route is counted after its answer was sent
 	r.mu.Lock()
 	defer r.mu.Unlock()
