@@ -44,10 +44,11 @@ var table = map[string]rule{
 	"internal/httpx":         {inside: []string{"."}, never: []string{"database/sql"}},
 	"internal/httpapi":       {inside: []string{".", "internal/registrar", "internal/httpx"}, never: []string{"database/sql"}},
 	"internal/mlrecord":      {inside: []string{"."}, never: []string{"net/http", "database/sql", "os"}},
-	"internal/mlflow":        {inside: []string{".", "internal/registrar", "internal/httpx", "internal/blob", "internal/mlrecord"}, never: []string{"database/sql"}},
+	"internal/upstream":      {inside: []string{".", "internal/mlrecord"}, never: []string{"database/sql", "os"}},
+	"internal/mlflow":        {inside: []string{".", "internal/registrar", "internal/httpx", "internal/blob", "internal/mlrecord", "internal/upstream"}, never: []string{"database/sql"}},
 	"internal/config":        {inside: []string{"."}, never: []string{"net/http", "database/sql"}},
 	"internal/server": {inside: []string{
-		".", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore",
+		".", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore", "internal/upstream",
 	}},
 	"internal/cli": {inside: []string{
 		".", "client", "internal/capture", "internal/config", "internal/ledger", "internal/link", "internal/mlrecord", "internal/server", "examples/breastcancer",

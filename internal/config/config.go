@@ -56,6 +56,12 @@ type Config struct {
 	// CheckpointTo is a file that always holds a signed checkpoint of the log, at most
 	// about a second old, for a place that somebody else keeps. Zero: none.
 	CheckpointTo string
+	// UpstreamMLflow is the URL of the MLflow server on which the runs are of clients that
+	// have only their registry here: what they register is read from there. Zero: none.
+	UpstreamMLflow string
+	// UpstreamMLflowUser and UpstreamMLflowPassword, or UpstreamMLflowToken, are sent to
+	// it; secrets. Zero: nothing is.
+	UpstreamMLflowUser, UpstreamMLflowPassword, UpstreamMLflowToken string
 	// LogFormat is that of the server's own log: "text" or "json". Zero: text.
 	LogFormat string
 	// LogLevel is "debug", "info", "warn" or "error". Zero: info.

@@ -86,7 +86,8 @@ func TestLayers(t *testing.T) {
 func TestEverySettingFromEveryLayer(t *testing.T) {
 	values := map[string]string{
 		"addr": "127.0.0.1:7", "data": "/d", "database": "/d/x.db", "blobs": "/b", "log-key": "PRIVATE+KEY+x", "log-key-file": "/k", "log-origin": "o/log",
-		"allow-anonymous": "true", "checkpoint-to": "/c", "log-format": "json", "log-level": "debug", "shutdown-timeout": "5s", "max-connections": "9",
+		"allow-anonymous": "true", "checkpoint-to": "/c", "upstream-mlflow": "http://127.0.0.1:8", "upstream-mlflow-user": "ann", "upstream-mlflow-password": "s3cret", "upstream-mlflow-token": "t0ken",
+		"log-format": "json", "log-level": "debug", "shutdown-timeout": "5s", "max-connections": "9",
 		"database-connections": "3", "read-header-timeout": "6s", "idle-timeout": "7s",
 	}
 	c, err := load(t, "", nil)
@@ -118,7 +119,7 @@ func TestEverySettingFromEveryLayer(t *testing.T) {
 			for _, shown := range c.Settings() {
 				want := value
 				switch {
-				case s.Name == "log-key":
+				case s.Name == "log-key", s.Name == "upstream-mlflow-password", s.Name == "upstream-mlflow-token":
 					want = "(secret)"
 				case strings.HasPrefix(value, "/"):
 					want, _ = filepath.Abs(value)

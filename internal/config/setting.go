@@ -31,6 +31,14 @@ type setting struct {
 	mask func(string) string
 }
 
+// secret shows no more of a value than that there is one.
+func secret(v string) string {
+	if v == "" {
+		return ""
+	}
+	return "(secret)"
+}
+
 func text(at func(*Config) *string) func(*pflag.FlagSet, *Config, string, string) {
 	return func(f *pflag.FlagSet, c *Config, name, usage string) {
 		p := at(c)
@@ -54,12 +62,7 @@ var settings = []setting{
 	{
 		name: "log-key", usage: "private `KEY` of the log; better in a file or the environment, since others may see a command line",
 		bind: text(func(c *Config) *string { return &c.LogKey }),
-		mask: func(v string) string {
-			if v == "" {
-				return ""
-			}
-			return "(secret)"
-		},
+		mask: secret,
 	},
 	{name: "log-key-file", usage: "`FILE` with the private key of the log (default on SQLite: log.key beside the database, made at the first start)", bind: text(func(c *Config) *string { return &c.LogKeyFile })},
 	{name: "log-origin", usage: "`NAME` of a log that is made at the first start (default: random)", bind: text(func(c *Config) *string { return &c.LogOrigin })},
@@ -70,6 +73,10 @@ var settings = []setting{
 		},
 	},
 	{name: "checkpoint-to", usage: "`FILE` that always holds a fresh signed checkpoint of the log", bind: text(func(c *Config) *string { return &c.CheckpointTo })},
+	{name: "upstream-mlflow", usage: "`URL` of the MLflow server that has the runs of clients whose registry alone is here; nothing else is read", bind: text(func(c *Config) *string { return &c.UpstreamMLflow }), mask: MaskURL},
+	{name: "upstream-mlflow-user", usage: "`USER` to sign in there", bind: text(func(c *Config) *string { return &c.UpstreamMLflowUser })},
+	{name: "upstream-mlflow-password", usage: "`PASSWORD` of that user; better in a file or the environment, since others may see a command line", bind: text(func(c *Config) *string { return &c.UpstreamMLflowPassword }), mask: secret},
+	{name: "upstream-mlflow-token", usage: "bearer `TOKEN` to sign in there, instead of a user", bind: text(func(c *Config) *string { return &c.UpstreamMLflowToken }), mask: secret},
 	{name: "log-format", usage: "form of the server's own log: text or json", bind: text(func(c *Config) *string { return &c.LogFormat })},
 	{name: "log-level", usage: "least level of the server's own log: debug, info, warn or error", bind: text(func(c *Config) *string { return &c.LogLevel })},
 	{

@@ -26,6 +26,7 @@ import (
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
+	"github.com/pedigree-ml/pedigree/internal/upstream"
 )
 
 // Version is what the path /version answers: the release of MLflow whose semantics this
@@ -36,6 +37,9 @@ const Version = "3.17.2"
 type Config struct {
 	// Now is the clock. Required.
 	Now func() time.Time
+	// Upstream is the MLflow server on which the runs are of clients that have only their
+	// registry here; nil where there is none.
+	Upstream *upstream.Client
 	// Caller says who sends a request; nil stands for [pedigree.Local].
 	Caller func(*http.Request) (pedigree.Principal, error)
 }
@@ -46,6 +50,7 @@ type Dialect struct {
 	cfg       Config
 	mux       *http.ServeMux
 	answers   answerCache
+	fetches   fetches
 }
 
 // Support says how much of an endpoint of MLflow there is.

@@ -47,6 +47,9 @@ func wireVersion(c *registrar.Card) modelVersion {
 	if text := completeness(c); text != "" {
 		v.Tags = append(v.Tags, tag{completeTag, text})
 	}
+	if c.Kind == pedigree.ArtifactLinked && elsewhereID(c.Source) != "" {
+		v.Tags = append(v.Tags, tag{warningTag, linkedWarning})
+	}
 	for _, alias := range c.Aliases {
 		v.Aliases = append(v.Aliases, string(alias))
 	}
@@ -71,7 +74,7 @@ func completeness(c *registrar.Card) string {
 	if isPrompt(c.Tags) {
 		return ""
 	}
-	ours := c.Kind == pedigree.ArtifactStored
+	ours := c.Kind == pedigree.ArtifactStored || elsewhereID(c.Source) != ""
 	for key := range c.Tags {
 		ours = ours || key != pedigree.StageTag && strings.HasPrefix(key, "pedigree.")
 	}
@@ -186,7 +189,7 @@ func (d *Dialect) downloadURI(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answerCached("model-versions/get-download-uri", string(ref.Model), ref.Version.String(), func() (any, error) {
+	return c.answerCached("model-versions/get-download-uri", string(ref.Model), ref.Version.String()+" "+c.self(), func() (any, error) {
 		card, err := d.registrar.Card(c.ctx(), c.principal, ref)
 		if err != nil {
 			return nil, ofVersion(ref, err)
@@ -195,7 +198,7 @@ func (d *Dialect) downloadURI(c *call) error {
 			URI string `json:"artifact_uri"`
 		}{card.Source}
 		if card.Kind == pedigree.ArtifactStored {
-			answer.URI = registrar.VersionURI(card.ModelID, card.Number)
+			answer.URI = c.filesURI(&card)
 		}
 		return answer, nil
 	})
@@ -218,7 +221,7 @@ func (d *Dialect) setVersionTag(c *call) error {
 	if err := checkRegistryTag(tag{in.Key, in.Value}); err != nil {
 		return err
 	}
-	if in.Key == completeTag { // computed: whoever copies all tags sends it along
+	if in.Key == completeTag || in.Key == warningTag { // computed: whoever copies all tags sends it along
 		_, err := d.registrar.Card(c.ctx(), c.principal, ref)
 		return c.answerNothing(ofVersion(ref, err))
 	}

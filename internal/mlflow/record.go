@@ -23,10 +23,10 @@ func (d *Dialect) record(c *call, o *origin, tags map[string]string, runLink str
 		r.Parents = append(slices.Clone(r.Parents), pedigree.Parent{Relation: pedigree.DerivedFrom, Reference: o.copied.Reference().In(c.project).String()})
 	}
 	if o.run != nil {
-		mlrecord.FillRun(&r, recordedRun(o.run))
+		mlrecord.FillRun(&r, o.run)
 	}
 	if o.model != nil {
-		mlrecord.FillModel(&r, recordedModel(o.model))
+		mlrecord.FillModel(&r, o.model)
 	}
 	if err := d.fillFiles(c, &r, o); err != nil {
 		return r, err
@@ -98,6 +98,9 @@ func recordedMetrics(metrics []registrar.RunMetric) []mlrecord.Metric {
 // fillFiles makes a stored artifact of the files of a source, and takes what they say of
 // signature, environment and data.
 func (d *Dialect) fillFiles(c *call, r *pedigree.Record, o *origin) error {
+	if o.away != nil {
+		return d.fillFetched(c, r, o)
+	}
 	if o.files == "" {
 		return nil
 	}

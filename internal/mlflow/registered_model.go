@@ -67,7 +67,7 @@ func wireTags(tags map[string]string) []tag {
 func tagMap(tags []tag) map[string]string {
 	out := make(map[string]string, len(tags))
 	for _, t := range tags {
-		if t.Key != completeTag {
+		if t.Key != completeTag && t.Key != warningTag {
 			out[t.Key] = t.Value
 		}
 	}

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/mlrecord"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
+	"github.com/pedigree-ml/pedigree/internal/upstream"
 )
 
 // origin is what a version is made of, once its source was checked.
@@ -17,9 +19,13 @@ type origin struct {
 	// source is how it is shown and searched.
 	source string
 	runID  string
-	// run and model are what the source comes from, where they are here.
-	run   *registrar.Run
-	model *registrar.LoggedModel
+	// run and model are what the source comes from, where they are known.
+	run   *mlrecord.Run
+	model *mlrecord.Model
+	// away are the files on the upstream that the version gets; nil for none.
+	away *upstream.Tree
+	// upstream says that run and model are the upstream's.
+	upstream bool
 	// files is an artifact URI of ours whose files the version gets; "" for none.
 	files string
 	// linked says that the bytes are elsewhere, at the source.
@@ -65,7 +71,7 @@ func (d *Dialect) origin(c *call, in sourceRequest) (origin, error) {
 	scheme := schemeOf(in.source)
 	u, _ := url.Parse(in.source) // what can't be parsed has no host
 	host := u != nil && u.Host != ""
-	if hostSchemes[scheme] || scheme == "mlflow-artifacts" && host {
+	if hostSchemes[scheme] || scheme == "mlflow-artifacts" && host && !d.cfg.Upstream.Owns(u) {
 		return origin{}, invalid("'source' cannot use the '%s' scheme: the '%s' scheme addresses a host other than the tracking server's configured artifact storage, so the server would connect to the host named in the URI. Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to allow it.", scheme, scheme)
 	}
 	if scheme == "models" {
@@ -86,6 +92,9 @@ func (d *Dialect) origin(c *call, in sourceRequest) (origin, error) {
 		return origin{}, err
 	}
 	o := origin{source: in.source, runID: text(in.run)}
+	if elsewhere, err := d.elsewhere(c, &o, in, host); elsewhere || err != nil {
+		return o, err
+	}
 	var err error
 	switch scheme {
 	case "runs":
@@ -114,7 +123,7 @@ func (d *Dialect) findRun(c *call, o *origin) error {
 	run, err := d.registrar.RunForRegistration(c.ctx(), c.principal, c.project, o.runID)
 	switch pedigree.CodeOf(err) {
 	case "":
-		o.run = &run
+		o.run = recordedRun(&run)
 	case pedigree.CodeNotFound, pedigree.CodeInvalid:
 		return nil
 	}
@@ -131,7 +140,7 @@ func (d *Dialect) findModel(c *call, o *origin, id string) error {
 	if err != nil {
 		return err
 	}
-	o.model = &m
+	o.model = recordedModel(&m)
 	if o.runID == "" {
 		o.runID = m.SourceRun
 	}
@@ -376,7 +385,7 @@ func (d *Dialect) createVersion(c *call) error {
 	if err != nil {
 		return ofModel(in.Name, err)
 	}
-	if o.model != nil {
+	if o.model != nil && !o.upstream {
 		if err := d.noteVersion(c, o.model.ID, name, out.Number); err != nil {
 			return err
 		}

@@ -66,6 +66,20 @@ func (r *Registrar) PutBlob(ctx context.Context, _ pedigree.Principal, project p
 	return r.putBlob(ctx, id, d, size, body)
 }
 
+// ReceiveBlob stores the bytes of body, whose digest nobody knows yet, in the project, and
+// keeps them for at least [sqlstore.Lease] from now.
+func (r *Registrar) ReceiveBlob(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, body io.Reader) (pedigree.Digest, int64, error) {
+	id, err := r.projectID(ctx, project)
+	if err != nil {
+		return "", 0, err
+	}
+	d, size, err := r.blobs.Receive(ctx, body)
+	if err != nil {
+		return "", 0, err
+	}
+	return d, size, r.store.AddBlobs(ctx, id, []pedigree.Digest{d}, []int64{size})
+}
+
 // stat is the size of stored bytes. Bytes that were found damaged are looked at once more;
 // where they are damaged still they are removed, so that they can be stored again.
 func (r *Registrar) stat(ctx context.Context, d pedigree.Digest) (int64, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/pedigree-ml/pedigree/internal/httpapi"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
 	"github.com/pedigree-ml/pedigree/internal/mlflow"
+	"github.com/pedigree-ml/pedigree/internal/upstream"
 )
 
 // routes joins everything to one handler.
@@ -27,7 +28,11 @@ func (s *Server) routes(m *metrics) (http.Handler, error) {
 	get("/metrics", m.handler())
 	get("/{$}", httpx.Handler(serveIndex))
 	mux.Handle("/api/", httpapi.New(s.registrar, httpapi.Options{Now: time.Now}).Handler())
-	dialect := mlflow.New(s.registrar, mlflow.Config{Now: time.Now}).Handler()
+	away, err := s.upstream()
+	if err != nil {
+		return nil, err
+	}
+	dialect := mlflow.New(s.registrar, mlflow.Config{Now: time.Now, Upstream: away}).Handler()
 	for _, path := range mlflow.Mounts {
 		mux.Handle(path, dialect)
 	}
@@ -39,6 +44,20 @@ func (s *Server) routes(m *metrics) (http.Handler, error) {
 		cfg.Hosts = httpx.LoopbackHosts(s.cfg.Addr)
 	}
 	return httpx.Chain(m.count(mux), cfg)
+}
+
+// upstream is the MLflow server that the configuration names; nil for none.
+func (s *Server) upstream() (*upstream.Client, error) {
+	if s.cfg.UpstreamMLflow == "" {
+		return nil, nil
+	}
+	c, err := upstream.New(upstream.Config{
+		URL: s.cfg.UpstreamMLflow, Username: s.cfg.UpstreamMLflowUser, Password: s.cfg.UpstreamMLflowPassword, Token: s.cfg.UpstreamMLflowToken,
+	})
+	if err != nil {
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "upstream-mlflow: %w", err)
+	}
+	return c, nil
 }
 
 // writeError answers what is refused before any handler, in the shape of the dialect that

@@ -639,6 +639,8 @@ func attributeField(f pedigree.FilterField) string {
 		return "artifact"
 	case "output":
 		return "outputs"
+	case "flavor":
+		return "flavors"
 	case "parent":
 		return "parents"
 	}
