@@ -22,7 +22,7 @@ type Policy struct {
 	Protected Protected     `json:"protected,omitzero"`
 	// Override is the role whose members may pass over a failed check by name, with a
 	// reason (break-glass); "" allows nobody but an administrator.
-	Override string `json:"override,omitempty"`
+	Override Role `json:"override,omitempty"`
 
 	// Seq is the event that applied it: the policy's version. 0 for one that is not
 	// applied yet.
@@ -51,8 +51,9 @@ type Gate struct {
 type ApprovalRule struct {
 	// Count is the least number of people; 0 is one.
 	Count int `json:"count,omitempty"`
-	// Role is the role that they must have in the project; "" is approver.
-	Role string `json:"role,omitempty"`
+	// Role is the role that they must have in the project, beside that of deciding on
+	// approvals; "" asks for none.
+	Role Role `json:"role,omitempty"`
 	// ValidFor is how long an approval holds; 0 is for ever.
 	ValidFor Duration `json:"valid_for,omitempty"`
 	// Environments are where approvals are needed, as patterns of [path.Match]; none
@@ -103,13 +104,20 @@ func (p *Policy) Normalize() error {
 	if r := p.Approvals; r != nil {
 		c.check(r.Count >= 0 && r.Count <= 100, "approvals: count %d: want 1 to 100", r.Count)
 		c.check(r.ValidFor >= 0, "approvals: valid_for is negative")
-		c.text("approvals role", r.Role, MaxKey)
+		c.role(r.Role)
 		c.patterns("approvals environments", r.Environments)
 	}
-	c.text("override role", p.Override, MaxKey)
+	c.role(p.Override)
 	c.patterns("protected aliases", p.Protected.Aliases)
 	c.patterns("protected targets", p.Protected.Targets)
 	return c.failed
+}
+
+func (c *checker) role(r Role) {
+	if r != "" {
+		_, err := ParseRole(string(r))
+		c.err(err)
+	}
 }
 
 func (c *checker) patterns(what string, patterns []string) {
@@ -143,7 +151,7 @@ func (p *Policy) Remove(subject, reason string) ([]Draft, error) {
 }
 
 func (p *Policy) payload() Payload {
-	out := Payload{}.with("description", p.Description).with("override", p.Override)
+	out := Payload{}.with("description", p.Description).with("override", string(p.Override))
 	if len(p.Gates) > 0 {
 		out["gates"] = p.Gates
 	}

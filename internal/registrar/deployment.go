@@ -1,0 +1,379 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/sqlstore"
+)
+
+// Deploy opens a deployment of the version that ref names at a target of its project.
+// ifCurrent, where not nil, is the version that must be active there now, 0 for none. It
+// returns [pedigree.CodeRefused] with every check that failed and was not overridden.
+func (r *Registrar) Deploy(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, target pedigree.TargetName, deploy pedigree.Deploy, ifCurrent *pedigree.VersionNumber) (pedigree.Deployment, error) {
+	if err := deploy.Normalize(); err != nil {
+		return pedigree.Deployment{}, err
+	}
+	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
+			return decision{}, err
+		}
+		w, err := r.weighing(ctx, tx, ref)
+		if err != nil {
+			return decision{}, err
+		}
+		if err := w.at(ctx, target); err != nil {
+			return decision{}, err
+		}
+		if err := checkCurrent(w.place, ifCurrent); err != nil {
+			return decision{}, err
+		}
+		drafts, err := w.deploy(ctx, p, deploy)
+		return decision{drafts: drafts}, err
+	})
+	if err != nil {
+		return pedigree.Deployment{}, err
+	}
+	return r.opened(ctx, appended)
+}
+
+// checkCurrent compares what stands at a place with what the caller believes.
+func checkCurrent(place *pedigree.Place, ifCurrent *pedigree.VersionNumber) error {
+	if ifCurrent == nil {
+		return nil
+	}
+	n, current := pedigree.VersionNumber(0), "nothing is deployed at "+string(place.Target.Name)
+	if d := place.Current(); d != nil {
+		n, current = d.Version, string(place.Target.Name)+" runs "+d.Reference().String()
+	}
+	if n == *ifCurrent {
+		return nil
+	}
+	e := pedigree.Errorf(pedigree.CodeConflict, "%s, not what you expected", current).WithFix("look with: pedigree which %s", place.Target.Name)
+	e.Current = current
+	return e
+}
+
+// deploy decides a deployment of w's version at w's place, with the amendment of the
+// rollback note that may come with it.
+func (w *weighing) deploy(ctx context.Context, p pedigree.Principal, deploy pedigree.Deploy) ([]pedigree.Draft, error) {
+	var drafts []pedigree.Draft
+	if deploy.RollbackNote != "" && deploy.RollbackNote != w.version.Record.RollbackNote {
+		amended, err := w.version.Amend(pedigree.Amend{Record: pedigree.Record{RollbackNote: deploy.RollbackNote}})
+		if err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, amended...)
+		w.version.Record.RollbackNote = deploy.RollbackNote
+		w.version.Completeness = w.version.Record.Complete(w.policies.Satisfied(w.version.Approval))
+	}
+	d, err := w.judge(ctx, deploy)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.override(ctx, p, &d, deploy.Overrides); err != nil {
+		return nil, err
+	}
+	deployed, err := w.place.Deploy(w.r.newID("dep"), &w.version, deploy, d, "")
+	return append(drafts, deployed...), err
+}
+
+// opened reads the deployment that an append opened.
+func (r *Registrar) opened(ctx context.Context, a *sqlstore.Appended) (pedigree.Deployment, error) {
+	for i := range a.Events {
+		if e := &a.Events[i]; strings.HasPrefix(e.Subject, "dep_") {
+			return r.deploymentByID(ctx, e.Subject, seqAt(a.Last()))
+		}
+	}
+	return pedigree.Deployment{}, errors.New("registrar: the append opened no deployment")
+}
+
+func (r *Registrar) deploymentByID(ctx context.Context, id string, at pedigree.At) (out pedigree.Deployment, err error) {
+	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) (err error) {
+		out, err = deploymentByID(ctx, tx, id)
+		return err
+	})
+	return out, err
+}
+
+func deploymentByID(ctx context.Context, tx *sqlstore.Tx, id string) (pedigree.Deployment, error) {
+	all, err := tx.DeploymentsByID(ctx, []string{id})
+	if err == nil && len(all) == 0 {
+		err = pedigree.Errorf(pedigree.CodeNotFound, "there is no deployment %s", id).WithFix("pedigree timeline TARGET lists them")
+	}
+	if err != nil {
+		return pedigree.Deployment{}, err
+	}
+	return all[0], nil
+}
+
+// Deployment reads a deployment by its id. It returns [pedigree.CodeNotFound].
+func (r *Registrar) Deployment(ctx context.Context, p pedigree.Principal, id string, at pedigree.At) (out pedigree.Deployment, err error) {
+	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) (err error) {
+		if out, err = deploymentByID(ctx, tx, id); err != nil {
+			return errors.Join(r.authorise(ctx, tx, p, pedigree.SignedIn, ""), err)
+		}
+		return r.hidden(ctx, tx, p, out.Project, "deployment "+id)
+	})
+	return out, err
+}
+
+// hidden says that something does not exist to a caller who may not read its project.
+func (r *Registrar) hidden(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, project pedigree.ProjectName, what string) error {
+	err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project)
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound || pedigree.CodeOf(err) == pedigree.CodeForbidden {
+		return pedigree.Errorf(pedigree.CodeNotFound, "there is no %s", what)
+	}
+	return err
+}
+
+// changeDeployment loads a deployment with its place and decides; permission is asked for
+// in its project.
+func (r *Registrar) changeDeployment(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, id string, f func(place *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error)) (pedigree.Deployment, error) {
+	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		d, err := deploymentByID(ctx, tx, id)
+		if err != nil {
+			return decision{}, errors.Join(r.authorise(ctx, tx, p, pedigree.SignedIn, ""), err)
+		}
+		if err := r.hidden(ctx, tx, p, d.Project, "deployment "+id); err != nil {
+			return decision{}, err
+		}
+		if err := r.authorise(ctx, tx, p, permission, d.Project); err != nil {
+			return decision{}, err
+		}
+		if _, err := tx.Watch(ctx, id); err != nil {
+			return decision{}, err
+		}
+		place, err := tx.Place(ctx, d.TargetID)
+		if err != nil {
+			return decision{}, err
+		}
+		drafts, err := f(&place, &d)
+		return decision{drafts: drafts}, err
+	})
+	at := pedigree.At{}
+	if err == nil && appended != nil {
+		at = seqAt(appended.Last())
+	}
+	if err != nil {
+		return pedigree.Deployment{}, err
+	}
+	return r.deploymentByID(ctx, id, at)
+}
+
+// ReportDeployment says how a deployment that waits went: it is active from now on, or it
+// failed, and why.
+func (r *Registrar) ReportDeployment(ctx context.Context, p pedigree.Principal, id string, report pedigree.DeploymentReport) (pedigree.Deployment, error) {
+	return r.changeDeployment(ctx, p, pedigree.DeploymentsReport, id, func(place *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
+		switch report.State {
+		case pedigree.DeploymentActive:
+			return place.Activate(d, "report", report.Note)
+		case pedigree.DeploymentFailing:
+			return d.Fail(report.Note, report.Incident)
+		}
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "a report says active or failed, not %q", report.State)
+	})
+}
+
+// EndDeployment says that a deployment stands no more, with nothing in its place.
+func (r *Registrar) EndDeployment(ctx context.Context, p pedigree.Principal, id, reason string) (pedigree.Deployment, error) {
+	return r.changeDeployment(ctx, p, pedigree.DeploymentsWrite, id, func(_ *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
+		return d.End(reason)
+	})
+}
+
+// MarkDeployment says whether a deployment is bad: no rollback goes to it by itself.
+func (r *Registrar) MarkDeployment(ctx context.Context, p pedigree.Principal, id string, bad bool, reason string) (pedigree.Deployment, error) {
+	return r.changeDeployment(ctx, p, pedigree.DeploymentsRollback, id, func(_ *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
+		return d.Mark(bad, reason)
+	})
+}
+
+// Timeline lists the deployments of a target, newest first.
+func (r *Registrar) Timeline(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, target pedigree.TargetName, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Deployment], error) {
+	return r.deployments(ctx, page, at, func(tx *sqlstore.Tx, q *sqlstore.DeploymentQuery) (err error) {
+		_, q.Target, err = r.findTarget(ctx, tx, p, pedigree.RecordsRead, project, target)
+		return err
+	})
+}
+
+// Deployments lists the deployments of a project, newest first.
+func (r *Registrar) Deployments(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Deployment], error) {
+	return r.deployments(ctx, page, at, func(tx *sqlstore.Tx, q *sqlstore.DeploymentQuery) (err error) {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
+		q.Project, err = tx.ProjectID(ctx, project)
+		return err
+	})
+}
+
+// Where lists where a version stands: its deployments that are pending or active.
+func (r *Registrar) Where(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) (pedigree.List[pedigree.Deployment], error) {
+	return r.deployments(ctx, pedigree.Page{Limit: pedigree.MaxLimit}, at, func(tx *sqlstore.Tx, q *sqlstore.DeploymentQuery) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, ref.Project); err != nil {
+			return err
+		}
+		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
+		if err != nil {
+			return err
+		}
+		q.Model, q.Standing = id, true
+		if ref.Version != 0 || ref.Alias != "" || ref.Digest != "" { // a model alone means all its versions
+			found, err := tx.Resolve(ctx, id, ref)
+			q.Number = found.Number
+			return err
+		}
+		return nil
+	})
+}
+
+func (r *Registrar) deployments(ctx context.Context, page pedigree.Page, at pedigree.At, choose func(tx *sqlstore.Tx, q *sqlstore.DeploymentQuery) error) (pedigree.List[pedigree.Deployment], error) {
+	out := pedigree.List[pedigree.Deployment]{Items: []pedigree.Deployment{}}
+	q := sqlstore.DeploymentQuery{Before: -1, Limit: page.Size() + 1}
+	if err := decodeCursor(page.Cursor, &q.Before); err != nil {
+		return out, err
+	}
+	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := choose(tx, &q); err != nil {
+			return err
+		}
+		items, err := tx.Deployments(ctx, q)
+		if len(items) > page.Size() {
+			items = items[:page.Size()]
+			out.Next = encodeCursor(items[len(items)-1].Seq)
+		}
+		out.Items, out.AsOf = append(out.Items, items...), tx.AsOf()
+		return err
+	})
+	return out, err
+}
+
+// guardAlias decides what a move of an alias is. Where the alias is tied to a target, it is
+// a deployment there, through the same gates; where a policy protects it, it passes the
+// gates; otherwise it is just a move, and the answer is ok false. v must be complete.
+func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID string, alias pedigree.Alias, note string) (drafts []pedigree.Draft, ok bool, err error) {
+	targets, err := tx.TiedTargets(ctx, projectID, alias)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := tx.WatchPolicies(ctx, projectID); err != nil {
+		return nil, false, err
+	}
+	policies, err := tx.Policies(ctx, projectID, ref.Project)
+	if err != nil || len(targets) == 0 && !policies.ProtectsAlias(alias) {
+		return nil, false, err
+	}
+	if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
+		return nil, false, err
+	}
+	w, err := r.weighing(ctx, tx, ref)
+	if err != nil {
+		return nil, false, err
+	}
+	tied, err := w.tied(ctx, targets, alias)
+	if err != nil {
+		return nil, false, err
+	}
+	if tied {
+		if w.place.Target.Confirm != pedigree.ConfirmNone {
+			return nil, false, pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, where a deployment is active once it is confirmed", alias, w.place.Target.Name).
+				WithFix("pedigree deploy %s --to %s", w.version.Reference(), w.place.Target.Name)
+		}
+		drafts, err = w.deploy(ctx, p, pedigree.Deploy{Note: note})
+		return drafts, true, err
+	}
+	if !policies.ProtectsAlias(alias) {
+		return nil, false, nil
+	}
+	if n, err := tx.AliasTarget(ctx, w.version.ModelID, alias); err != nil {
+		return nil, false, err
+	} else if n != 0 && n != w.version.Number {
+		current, err := tx.Version(ctx, ref.Project, ref.Model, w.version.ModelID, n)
+		if err != nil {
+			return nil, false, err
+		}
+		w.replaces = &current
+	}
+	d, err := w.judge(ctx, pedigree.Deploy{Role: pedigree.RolePrimary, Note: note})
+	if err != nil {
+		return nil, false, err
+	}
+	if err := d.Err("moving the protected alias " + string(alias) + " to " + w.version.Reference().String()); err != nil {
+		return nil, false, err
+	}
+	drafts, err = w.model.SetAlias(alias, &w.version, note)
+	for i := range drafts {
+		drafts[i].Payload["decision"] = d
+	}
+	return drafts, true, err
+}
+
+// tied finds the target that an alias of w's model is tied to: the one that runs the model,
+// or the only one where nothing was ever deployed. It reports false where there is none.
+func (w *weighing) tied(ctx context.Context, targets []string, alias pedigree.Alias) (bool, error) {
+	var running, empty []string
+	for _, id := range targets {
+		last, err := w.tx.Deployments(ctx, sqlstore.DeploymentQuery{Target: id, Role: pedigree.RolePrimary, Before: -1, Limit: 1})
+		switch {
+		case err != nil:
+			return false, err
+		case len(last) == 0:
+			empty = append(empty, id)
+		case last[0].ModelID == w.version.ModelID:
+			running = append(running, id)
+		}
+	}
+	if len(running) == 0 {
+		running = empty
+	}
+	switch len(running) {
+	case 0:
+		return false, nil
+	case 1:
+		return true, w.atTarget(ctx, running[0])
+	}
+	names := make([]string, 0, len(running))
+	all, err := w.tx.Targets(ctx, running)
+	for _, t := range all {
+		names = append(names, string(t.Name))
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to several targets: %s", alias, strings.Join(names, ", ")).
+		WithFix("say which: pedigree deploy %s --to %s", w.version.Reference(), names[0])
+}
+
+// standsAlone refuses to hide or delete a version, or a whole model for number 0, that is
+// deployed somewhere.
+func standsAlone(ctx context.Context, tx *sqlstore.Tx, modelID string, n pedigree.VersionNumber) error {
+	runs, err := tx.Runs(ctx, modelID, n)
+	if err != nil || len(runs) == 0 {
+		return err
+	}
+	d := &runs[0]
+	return pedigree.Errorf(pedigree.CodeRefused, "%s is in use: it is %s at %s", d.Reference(), d.State, d.Target).
+		WithFix("deploy another version there, or: pedigree deployment end %s --reason …", d.ID)
+}
+
+// freeAlias refuses to remove an alias by which a deployment of the model stands.
+func freeAlias(ctx context.Context, tx *sqlstore.Tx, projectID, modelID string, alias pedigree.Alias) error {
+	targets, err := tx.TiedTargets(ctx, projectID, alias)
+	if err != nil {
+		return err
+	}
+	for _, id := range targets {
+		place, err := tx.Place(ctx, id)
+		if err != nil {
+			return err
+		}
+		if d := place.Current(); d != nil && d.ModelID == modelID {
+			return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, which runs %s", alias, place.Target.Name, d.Reference()).
+				WithFix("pedigree deployment end %s --reason …", d.ID)
+		}
+	}
+	return nil
+}
