@@ -66,7 +66,7 @@ func (c *call) asked() string {
 
 // answerCached answers with what read returns, kept while the log does not grow.
 func (c *call) answerCached(route, name, key string, read func() (any, error)) error {
-	head, err := c.d.registrar.Head(c.ctx())
+	head, err := c.d.registrar.Head(c.ctx(), c.principal, c.project)
 	if err != nil {
 		return err
 	}

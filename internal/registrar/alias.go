@@ -13,6 +13,9 @@ import (
 func (r *Registrar) SetAlias(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, alias pedigree.Alias, ifCurrent *pedigree.VersionNumber, note string) (pedigree.AliasMove, error) {
 	var id string
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.AliasesWrite, ref.Project); err != nil {
+			return decision{}, err
+		}
 		m, err := aliasModel(ctx, tx, ref, alias, ifCurrent)
 		if err != nil {
 			return decision{}, err
@@ -82,6 +85,9 @@ func (r *Registrar) lastMove(ctx context.Context, modelID string, alias pedigree
 // does not now; ifCurrent is as in [Registrar.SetAlias].
 func (r *Registrar) RemoveAlias(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model pedigree.Name, alias pedigree.Alias, ifCurrent *pedigree.VersionNumber, note string) error {
 	_, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.AliasesWrite, project); err != nil {
+			return decision{}, err
+		}
 		m, err := aliasModel(ctx, tx, pedigree.Reference{Project: project, Model: model}, alias, ifCurrent)
 		if err != nil {
 			return decision{}, err
@@ -97,6 +103,9 @@ func (r *Registrar) RemoveAlias(ctx context.Context, p pedigree.Principal, proje
 func (r *Registrar) Aliases(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model pedigree.Name, at pedigree.At) (pedigree.List[pedigree.AliasMove], error) {
 	out := pedigree.List[pedigree.AliasMove]{Items: []pedigree.AliasMove{}}
 	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, project, model)
 		if err != nil {
 			return err
@@ -117,6 +126,9 @@ func (r *Registrar) AliasHistory(ctx context.Context, p pedigree.Principal, proj
 		return out, err
 	}
 	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, project, model)
 		if err != nil {
 			return err

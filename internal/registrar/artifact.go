@@ -11,8 +11,12 @@ import (
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
 )
 
-func (r *Registrar) projectID(ctx context.Context, project pedigree.ProjectName) (id string, err error) {
+// projectFor is the id of a project in which the caller needs a permission.
+func (r *Registrar) projectFor(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, project pedigree.ProjectName) (id string, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		if err := r.authorise(ctx, tx, p, permission, project); err != nil {
+			return err
+		}
 		id, err = tx.ProjectID(ctx, project)
 		return err
 	})
@@ -22,7 +26,7 @@ func (r *Registrar) projectID(ctx context.Context, project pedigree.ProjectName)
 // MissingBlobs says which of the digests must be uploaded to the project before a
 // version that names them is registered; the others are kept for at least
 // [sqlstore.Lease] from now.
-func (r *Registrar) MissingBlobs(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, digests []pedigree.Digest) ([]pedigree.Digest, error) {
+func (r *Registrar) MissingBlobs(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, digests []pedigree.Digest) ([]pedigree.Digest, error) {
 	if len(digests) > 2*pedigree.MaxFiles {
 		return nil, pedigree.Errorf(pedigree.CodeTooLarge, "%d digests in one question, the limit is %d", len(digests), 2*pedigree.MaxFiles)
 	}
@@ -31,7 +35,7 @@ func (r *Registrar) MissingBlobs(ctx context.Context, _ pedigree.Principal, proj
 			return nil, err
 		}
 	}
-	id, err := r.projectID(ctx, project)
+	id, err := r.projectFor(ctx, p, pedigree.VersionsWrite, project)
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +62,8 @@ func (r *Registrar) MissingBlobs(ctx context.Context, _ pedigree.Principal, proj
 // PutBlob stores size bytes of body under their digest in the project; size -1 means
 // unknown. The bytes are durable and checked when it returns. It returns
 // [pedigree.CodeCorrupt] for bytes that are not what the digest says.
-func (r *Registrar) PutBlob(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, d pedigree.Digest, size int64, body io.Reader) error {
-	id, err := r.projectID(ctx, project)
+func (r *Registrar) PutBlob(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, d pedigree.Digest, size int64, body io.Reader) error {
+	id, err := r.projectFor(ctx, p, pedigree.VersionsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -130,11 +134,11 @@ func (r *Registrar) putBlob(ctx context.Context, projectID string, d pedigree.Di
 }
 
 // putManifest stores the manifest and the config of a stored artifact.
-func (r *Registrar) putManifest(ctx context.Context, project pedigree.ProjectName, a *pedigree.Artifact) error {
+func (r *Registrar) putManifest(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, a *pedigree.Artifact) error {
 	if a.Kind != pedigree.ArtifactStored {
 		return nil
 	}
-	id, err := r.projectID(ctx, project)
+	id, err := r.projectFor(ctx, p, pedigree.VersionsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -206,10 +210,11 @@ func (r *Registrar) fileTable(ctx context.Context, found pedigree.Resolved) (*fi
 	return t, nil
 }
 
-// stored resolves ref and returns its files. It returns [pedigree.CodeNotFound], and
-// [pedigree.CodeUnsupported] for an artifact that is not stored here.
-func (r *Registrar) stored(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) (pedigree.Resolved, *fileTable, error) {
-	found, err := r.Resolve(ctx, p, ref, at)
+// stored resolves ref, for a caller that needs a permission, and returns its files. It
+// returns [pedigree.CodeNotFound], and [pedigree.CodeUnsupported] for an artifact that is
+// not stored here.
+func (r *Registrar) stored(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, ref pedigree.Reference, at pedigree.At) (pedigree.Resolved, *fileTable, error) {
+	found, err := r.resolve(ctx, p, permission, ref, at)
 	if err != nil {
 		return found, nil, err
 	}
@@ -228,7 +233,7 @@ func (r *Registrar) stored(ctx context.Context, p pedigree.Principal, ref pedigr
 // what [Registrar.Resolve] returns, and [pedigree.CodeUnsupported] for an artifact that
 // is not stored here.
 func (r *Registrar) Artifact(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) (pedigree.Resolved, pedigree.Artifact, error) {
-	found, t, err := r.stored(ctx, p, ref, at)
+	found, t, err := r.stored(ctx, p, pedigree.RecordsRead, ref, at)
 	if err != nil {
 		return found, pedigree.Artifact{}, err
 	}
@@ -239,7 +244,7 @@ func (r *Registrar) Artifact(ctx context.Context, p pedigree.Principal, ref pedi
 // [pedigree.CodeNotFound], and [pedigree.CodeGone] where the bytes are not there any
 // more.
 func (r *Registrar) OpenFile(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, path string, at pedigree.At) (blob.File, pedigree.File, error) {
-	_, t, err := r.stored(ctx, p, ref, at)
+	_, t, err := r.stored(ctx, p, pedigree.BytesRead, ref, at)
 	if err != nil {
 		return nil, pedigree.File{}, err
 	}
@@ -261,7 +266,7 @@ func (r *Registrar) OpenFile(ctx context.Context, p pedigree.Principal, ref pedi
 
 // OpenManifest opens the OCI manifest of a stored artifact. The caller closes it.
 func (r *Registrar) OpenManifest(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) (blob.File, pedigree.Digest, error) {
-	found, _, err := r.stored(ctx, p, ref, at)
+	found, _, err := r.stored(ctx, p, pedigree.BytesRead, ref, at)
 	if err != nil {
 		return nil, "", err
 	}
@@ -272,7 +277,7 @@ func (r *Registrar) OpenManifest(ctx context.Context, p pedigree.Principal, ref 
 // OpenEvidence opens the bytes of a version's evidence by its name. The caller closes
 // them. It returns [pedigree.CodeNotFound].
 func (r *Registrar) OpenEvidence(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, name string, at pedigree.At) (blob.File, pedigree.Evidence, error) {
-	v, err := r.Version(ctx, p, ref, at)
+	v, err := r.version(ctx, p, pedigree.BytesRead, ref, at)
 	if err != nil {
 		return nil, pedigree.Evidence{}, err
 	}
@@ -297,7 +302,7 @@ func (r *Registrar) openBlob(ctx context.Context, d pedigree.Digest) (blob.File,
 // digests: every file, the manifest, and evidence. It returns the findings, the
 // problems among them; an error means that the check itself could not be done.
 func (r *Registrar) VerifyVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) ([]pedigree.FileCheck, error) {
-	v, err := r.Version(ctx, p, ref, at)
+	v, err := r.version(ctx, p, pedigree.BytesRead, ref, at)
 	if err != nil {
 		return nil, err
 	}

@@ -16,13 +16,19 @@ type (
 	ModelCard = sqlstore.ModelCard
 )
 
-// Head is the size of the log: what was read at one head holds until the next.
-func (r *Registrar) Head(ctx context.Context) (int64, error) { return r.store.Head(ctx) }
+// Head is the size of the log, for a caller that may read the records of a project: what
+// was read of them at one head holds until the next.
+func (r *Registrar) Head(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName) (int64, error) {
+	return r.may(ctx, p, pedigree.RecordsRead, project)
+}
 
 // Card reads the version that ref names, without its record. It returns
 // [pedigree.CodeNotFound].
-func (r *Registrar) Card(ctx context.Context, _ pedigree.Principal, ref pedigree.Reference) (c Card, err error) {
+func (r *Registrar) Card(ctx context.Context, p pedigree.Principal, ref pedigree.Reference) (c Card, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, ref.Project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
 		if err != nil {
 			return err
@@ -57,8 +63,11 @@ func card(ctx context.Context, tx *sqlstore.Tx, id string, ref pedigree.Referenc
 
 // ModelCard reads a model with the newest version of each stage. It returns
 // [pedigree.CodeNotFound].
-func (r *Registrar) ModelCard(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, name pedigree.Name) (c ModelCard, err error) {
+func (r *Registrar) ModelCard(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name) (c ModelCard, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, project, name)
 		if err != nil {
 			return err
@@ -74,8 +83,11 @@ func (r *Registrar) ModelCard(ctx context.Context, _ pedigree.Principal, project
 
 // NewestCards reads the newest version of each of the stages that has one. It returns
 // [pedigree.CodeNotFound] for a model that is not there.
-func (r *Registrar) NewestCards(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, stages []string) (cards []Card, err error) {
+func (r *Registrar) NewestCards(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, stages []string) (cards []Card, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, project, name)
 		if err != nil {
 			return err
@@ -106,7 +118,7 @@ type CardQuery struct {
 
 // SearchCards lists versions as they are now, those archived left out, and the cursor
 // of the next page. It returns [pedigree.CodeInvalid] for a cursor that is none.
-func (r *Registrar) SearchCards(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, q CardQuery) (cards []Card, next string, err error) {
+func (r *Registrar) SearchCards(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, q CardQuery) (cards []Card, next string, err error) {
 	var after *sqlstore.SearchKey
 	if q.Cursor != "" {
 		if err := json.Unmarshal([]byte(q.Cursor), &after); err != nil || after == nil || !fits(after.Values, q.Order) {
@@ -114,6 +126,9 @@ func (r *Registrar) SearchCards(ctx context.Context, _ pedigree.Principal, proje
 		}
 	}
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
 		id, err := tx.ProjectID(ctx, project)
 		if err != nil {
 			return err
@@ -135,7 +150,7 @@ func (r *Registrar) SearchCards(ctx context.Context, _ pedigree.Principal, proje
 
 // SearchModelCards lists models as they are now by name and tags, and the cursor of the
 // next page. It returns [pedigree.CodeInvalid] for a cursor that is none.
-func (r *Registrar) SearchModelCards(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, q CardQuery) (cards []ModelCard, next string, err error) {
+func (r *Registrar) SearchModelCards(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, q CardQuery) (cards []ModelCard, next string, err error) {
 	s := sqlstore.ModelSearch{Filter: q.Filter, Skip: q.Skip, Limit: q.Limit}
 	if q.Cursor != "" {
 		if err := json.Unmarshal([]byte(q.Cursor), &s.After); err != nil || s.After == nil || strings.ContainsRune(s.After.Name, 0) {
@@ -146,6 +161,9 @@ func (r *Registrar) SearchModelCards(ctx context.Context, _ pedigree.Principal, 
 		s.ByUpdate, s.Desc = q.Order[0].Field.Attribute() == "updated_at", q.Order[0].Desc
 	}
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
 		if s.Project, err = tx.ProjectID(ctx, project); err != nil {
 			return err
 		}
@@ -180,7 +198,10 @@ func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pe
 	var id string
 	var number pedigree.VersionNumber
 	_, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
-		var err error
+		err := r.authorise(ctx, tx, p, pedigree.AliasesWrite, ref.Project)
+		if err != nil {
+			return decision{}, err
+		}
 		if _, id, err = modelID(ctx, tx, ref.Project, ref.Model); err != nil {
 			return decision{}, err
 		}

@@ -42,8 +42,12 @@ const DefaultExperiment = "Default"
 // ArtifactRoot is the artifact root of an experiment that names none of its own.
 func ArtifactRoot(experiment int64) string { return fmt.Sprintf("mlflow-artifacts:/%d", experiment) }
 
-// tracking finds a project and makes sure that it has its first experiment.
-func (r *Registrar) tracking(ctx context.Context, project pedigree.ProjectName) (id string, err error) {
+// tracking finds a project in which the caller needs a permission, and makes sure that it
+// has its first experiment.
+func (r *Registrar) tracking(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, project pedigree.ProjectName) (id string, err error) {
+	if _, err := r.may(ctx, p, permission, project); err != nil {
+		return "", err
+	}
 	if known, ok := r.tracked.Load(project); ok {
 		return known.(string), nil
 	}
@@ -68,8 +72,8 @@ func (r *Registrar) milliseconds() int64 { return r.now().UnixMilli() }
 // CreateExperiment makes an experiment with a name, an artifact root ("" is one of
 // ours) and tags, and returns its id. It returns [pedigree.CodeExists] for a name that
 // is taken, also by a deleted experiment.
-func (r *Registrar) CreateExperiment(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, e Experiment) (int64, error) {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) CreateExperiment(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, e Experiment) (int64, error) {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return 0, err
 	}
@@ -82,8 +86,8 @@ func (r *Registrar) CreateExperiment(ctx context.Context, _ pedigree.Principal, 
 }
 
 // Experiment reads an experiment, deleted or not. It returns [pedigree.CodeNotFound].
-func (r *Registrar) Experiment(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, experiment int64) (e Experiment, err error) {
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+func (r *Registrar) Experiment(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, experiment int64) (e Experiment, err error) {
+	err = r.readTracking(ctx, p, pedigree.RunsRead, project, func(tx *sqlstore.Tx, id string) (err error) {
 		e, err = tx.Experiment(ctx, id, experiment)
 		return err
 	})
@@ -91,27 +95,37 @@ func (r *Registrar) Experiment(ctx context.Context, _ pedigree.Principal, projec
 }
 
 // ExperimentByName reads an experiment by its name. It returns [pedigree.CodeNotFound].
-func (r *Registrar) ExperimentByName(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, name string) (e Experiment, err error) {
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+func (r *Registrar) ExperimentByName(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name string) (e Experiment, err error) {
+	err = r.readTracking(ctx, p, pedigree.RunsRead, project, func(tx *sqlstore.Tx, id string) (err error) {
 		e, err = tx.ExperimentByName(ctx, id, name)
 		return err
 	})
 	return e, err
 }
 
-func (r *Registrar) readTracking(ctx context.Context, project pedigree.ProjectName, f func(tx *sqlstore.Tx, project string) error) error {
-	id, err := r.tracking(ctx, project)
-	if err != nil {
-		return err
+// readTracking reads the telemetry of a project in which the caller needs a permission.
+func (r *Registrar) readTracking(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, project pedigree.ProjectName, f func(tx *sqlstore.Tx, project string) error) error {
+	known, ok := r.tracked.Load(project)
+	if !ok {
+		id, err := r.tracking(ctx, p, permission, project)
+		if err != nil {
+			return err
+		}
+		known = id
 	}
-	return r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error { return f(tx, id) })
+	return r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, permission, project); err != nil {
+			return err
+		}
+		return f(tx, known.(string))
+	})
 }
 
 // RenameExperiment gives an experiment another name. It returns
 // [pedigree.CodeNotFound], [pedigree.CodeExists], and [pedigree.CodeInvalid] for a
 // deleted one.
-func (r *Registrar) RenameExperiment(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, experiment int64, name string) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) RenameExperiment(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, experiment int64, name string) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -120,8 +134,8 @@ func (r *Registrar) RenameExperiment(ctx context.Context, _ pedigree.Principal, 
 
 // SetExperimentStage deletes or restores an experiment with its runs. It returns
 // [pedigree.CodeNotFound], also for one that has the stage already.
-func (r *Registrar) SetExperimentStage(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, experiment int64, stage string) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) SetExperimentStage(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, experiment int64, stage string) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -130,8 +144,8 @@ func (r *Registrar) SetExperimentStage(ctx context.Context, _ pedigree.Principal
 
 // ChangeExperimentTag sets a tag, or removes it where value is nil. It returns
 // [pedigree.CodeNotFound], and [pedigree.CodeInvalid] for a deleted experiment.
-func (r *Registrar) ChangeExperimentTag(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, experiment int64, key string, value *string) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) ChangeExperimentTag(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, experiment int64, key string, value *string) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -141,8 +155,8 @@ func (r *Registrar) ChangeExperimentTag(ctx context.Context, _ pedigree.Principa
 // SearchExperiments lists experiments in the order of q, whose project and place are
 // set here. It returns the token of the next page, and [pedigree.CodeInvalid] for a
 // token of another search.
-func (r *Registrar) SearchExperiments(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, q ExperimentSearch, token string) (out []Experiment, next string, err error) {
-	next, err = r.searchTracking(ctx, project, token, []any{"experiments", q.View, q.Clauses, q.Order}, func(tx *sqlstore.Tx, id string, after []any) (key []any, err error) {
+func (r *Registrar) SearchExperiments(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, q ExperimentSearch, token string) (out []Experiment, next string, err error) {
+	next, err = r.searchTracking(ctx, p, project, token, []any{"experiments", q.View, q.Clauses, q.Order}, func(tx *sqlstore.Tx, id string, after []any) (key []any, err error) {
 		q.Project, q.After = id, after
 		out, key, err = tx.SearchExperiments(ctx, q)
 		return key, err
@@ -158,7 +172,7 @@ type trackingCursor struct {
 
 // searchTracking runs a search from a token on, and makes the token of the next page.
 // what is asked for is part of a token.
-func (r *Registrar) searchTracking(ctx context.Context, project pedigree.ProjectName, token string, what []any, f func(tx *sqlstore.Tx, project string, after []any) ([]any, error)) (string, error) {
+func (r *Registrar) searchTracking(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, token string, what []any, f func(tx *sqlstore.Tx, project string, after []any) ([]any, error)) (string, error) {
 	text, err := json.Marshal(append(what, project))
 	if err != nil {
 		return "", err
@@ -172,7 +186,7 @@ func (r *Registrar) searchTracking(ctx context.Context, project pedigree.Project
 		return "", pedigree.Errorf(pedigree.CodeInvalid, "Invalid page token: it belongs to another search")
 	}
 	next := ""
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) error {
+	err = r.readTracking(ctx, p, pedigree.RunsRead, project, func(tx *sqlstore.Tx, id string) error {
 		key, err := f(tx, id, cursor.Key)
 		if key != nil {
 			next = encodeCursor(trackingCursor{Query: query, Key: key})

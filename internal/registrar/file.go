@@ -70,14 +70,14 @@ func isVersions(p string) bool {
 // project; what had the path before is not changed, only no longer named by it. It
 // returns [pedigree.CodeInvalid] for a path that can't be one, that is a folder or lies
 // below a file, or that belongs to a version.
-func (r *Registrar) PutFile(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, p string, body io.Reader) error {
+func (r *Registrar) PutFile(ctx context.Context, by pedigree.Principal, project pedigree.ProjectName, p string, body io.Reader) error {
 	if err := CheckTrackedPath(p); err != nil {
 		return err
 	}
 	if isVersions(p) {
 		return pedigree.Errorf(pedigree.CodeInvalid, "Invalid path: the files of a registered version can't be changed")
 	}
-	id, err := r.tracking(ctx, project)
+	id, err := r.tracking(ctx, by, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -91,11 +91,11 @@ func (r *Registrar) PutFile(ctx context.Context, _ pedigree.Principal, project p
 // OpenTracked opens a file of the artifact tree. The caller closes it. It returns
 // [pedigree.CodeNotFound], [pedigree.CodeInvalid] for a folder, and [pedigree.CodeGone]
 // where the bytes are not there any more.
-func (r *Registrar) OpenTracked(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, p string) (blob.File, TrackedFile, error) {
+func (r *Registrar) OpenTracked(ctx context.Context, by pedigree.Principal, project pedigree.ProjectName, p string) (blob.File, TrackedFile, error) {
 	if err := CheckTrackedPath(p); err != nil {
 		return nil, TrackedFile{}, err
 	}
-	f, err := r.findTracked(ctx, project, p)
+	f, err := r.findTracked(ctx, by, project, p)
 	if err != nil {
 		return nil, f, err
 	}
@@ -103,9 +103,9 @@ func (r *Registrar) OpenTracked(ctx context.Context, _ pedigree.Principal, proje
 	return b, f, err
 }
 
-func (r *Registrar) findTracked(ctx context.Context, project pedigree.ProjectName, p string) (f TrackedFile, err error) {
+func (r *Registrar) findTracked(ctx context.Context, by pedigree.Principal, project pedigree.ProjectName, p string) (f TrackedFile, err error) {
 	if isVersions(p) {
-		t, rest, err := r.versionFiles(ctx, project, p)
+		t, rest, err := r.versionFiles(ctx, by, pedigree.BytesRead, project, p)
 		if err != nil {
 			return f, err
 		}
@@ -117,7 +117,7 @@ func (r *Registrar) findTracked(ctx context.Context, project pedigree.ProjectNam
 		}
 		return f, pedigree.Errorf(pedigree.CodeNotFound, "No such artifact: '%s'", p)
 	}
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+	err = r.readTracking(ctx, by, pedigree.BytesRead, project, func(tx *sqlstore.Tx, id string) (err error) {
 		if f, err = tx.File(ctx, id, p); pedigree.CodeOf(err) != pedigree.CodeNotFound {
 			return err
 		}
@@ -135,17 +135,20 @@ func (r *Registrar) findTracked(ctx context.Context, project pedigree.ProjectNam
 
 // versionFiles finds the files of the version that a path below versionsFolder names,
 // and what is left of the path. It returns [pedigree.CodeNotFound].
-func (r *Registrar) versionFiles(ctx context.Context, project pedigree.ProjectName, p string) (*fileTable, string, error) {
+func (r *Registrar) versionFiles(ctx context.Context, by pedigree.Principal, permission pedigree.Permission, project pedigree.ProjectName, p string) (*fileTable, string, error) {
 	missing := pedigree.Errorf(pedigree.CodeNotFound, "No such artifact: '%s'", p)
 	modelID, n, rest, ok := versionPath(p)
-	if !ok {
-		return nil, "", missing
-	}
 	found := pedigree.Resolved{ModelID: modelID, Number: n}
 	err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, by, permission, project); err != nil {
+			return err
+		}
 		id, err := tx.ProjectID(ctx, project)
 		if err != nil {
 			return err
+		}
+		if !ok {
+			return missing
 		}
 		there, err := tx.HasVersion(ctx, id, modelID, n)
 		if err == nil && !there {
@@ -187,14 +190,14 @@ func (t *fileTable) entries(folder string) []TrackedEntry {
 
 // ListFolder lists what is right below a folder of the artifact tree, "" being its
 // root, by name. A file and a path that is not there have nothing below them.
-func (r *Registrar) ListFolder(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, folder string) (out []TrackedEntry, err error) {
+func (r *Registrar) ListFolder(ctx context.Context, by pedigree.Principal, project pedigree.ProjectName, folder string) (out []TrackedEntry, err error) {
 	if folder != "" {
 		if err := CheckTrackedPath(folder); err != nil {
 			return nil, err
 		}
 	}
 	if isVersions(folder) {
-		t, rest, err := r.versionFiles(ctx, project, folder)
+		t, rest, err := r.versionFiles(ctx, by, pedigree.RecordsRead, project, folder)
 		switch {
 		case pedigree.CodeOf(err) == pedigree.CodeNotFound:
 			return nil, nil
@@ -203,7 +206,7 @@ func (r *Registrar) ListFolder(ctx context.Context, _ pedigree.Principal, projec
 		}
 		return t.entries(rest), nil
 	}
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+	err = r.readTracking(ctx, by, pedigree.RunsRead, project, func(tx *sqlstore.Tx, id string) (err error) {
 		out, err = tx.ListFolder(ctx, id, folder)
 		return err
 	})
@@ -213,14 +216,14 @@ func (r *Registrar) ListFolder(ctx context.Context, _ pedigree.Principal, projec
 
 // DeleteFiles takes a file, or all files below a folder, out of the artifact tree.
 // Versions that were registered from them keep them. What is not there is no error.
-func (r *Registrar) DeleteFiles(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, p string) error {
+func (r *Registrar) DeleteFiles(ctx context.Context, by pedigree.Principal, project pedigree.ProjectName, p string) error {
 	if err := CheckTrackedPath(p); err != nil {
 		return err
 	}
 	if isVersions(p) {
 		return pedigree.Errorf(pedigree.CodeInvalid, "Invalid path: the files of a registered version can't be changed")
 	}
-	id, err := r.tracking(ctx, project)
+	id, err := r.tracking(ctx, by, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -250,8 +253,8 @@ func TrackedPath(uri string) (string, bool) {
 // without files, [pedigree.CodeUnsupported] for a URI that is not ours,
 // [pedigree.CodeNotFound] for a run or a logged model that is not there,
 // [pedigree.CodeInvalid], and [pedigree.CodeTooLarge] over [pedigree.MaxFiles].
-func (r *Registrar) FilesUnder(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, artifactURI string) ([]pedigree.File, error) {
-	root, err := r.trackedRoot(ctx, p, project, artifactURI)
+func (r *Registrar) FilesUnder(ctx context.Context, by pedigree.Principal, project pedigree.ProjectName, artifactURI string) ([]pedigree.File, error) {
+	root, err := r.trackedRoot(ctx, by, project, artifactURI)
 	if err != nil {
 		return nil, err
 	}
@@ -260,13 +263,13 @@ func (r *Registrar) FilesUnder(ctx context.Context, p pedigree.Principal, projec
 	}
 	var files []pedigree.File
 	if isVersions(root) {
-		t, rest, err := r.versionFiles(ctx, project, root)
+		t, rest, err := r.versionFiles(ctx, by, pedigree.BytesRead, project, root)
 		if err != nil {
 			return nil, err
 		}
 		return t.below(rest), nil
 	}
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+	err = r.readTracking(ctx, by, pedigree.BytesRead, project, func(tx *sqlstore.Tx, id string) (err error) {
 		if files, err = tx.FilesBelow(ctx, id, root, pedigree.MaxFiles+1); err != nil || len(files) > 0 {
 			return err
 		}
@@ -305,14 +308,14 @@ func (t *fileTable) below(folder string) []pedigree.File {
 }
 
 // trackedRoot turns an artifact URI into a path of the artifact tree.
-func (r *Registrar) trackedRoot(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, uri string) (string, error) {
+func (r *Registrar) trackedRoot(ctx context.Context, by pedigree.Principal, project pedigree.ProjectName, uri string) (string, error) {
 	foreign := pedigree.Errorf(pedigree.CodeUnsupported, "the files of %s are not here", uri)
 	if run, ok := strings.CutPrefix(uri, "runs:/"); ok {
-		return r.runRoot(ctx, p, project, strings.Trim(run, "/"), foreign)
+		return r.runRoot(ctx, by, project, strings.Trim(run, "/"), foreign)
 	}
 	if model, ok := strings.CutPrefix(uri, "models:/m-"); ok {
 		id, rest, _ := strings.Cut(strings.Trim(model, "/"), "/")
-		m, err := r.LoggedModel(ctx, p, project, "m-"+id, false)
+		m, err := r.LoggedModel(ctx, by, project, "m-"+id, false)
 		if err != nil {
 			return "", err
 		}
@@ -331,9 +334,9 @@ func (r *Registrar) trackedRoot(ctx context.Context, p pedigree.Principal, proje
 
 // runRoot finds the files of "RUN/path". Since MLflow 3 a model is not among the files
 // of its run but a logged model of its own, under the name that the path says.
-func (r *Registrar) runRoot(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, rest string, foreign error) (string, error) {
+func (r *Registrar) runRoot(ctx context.Context, by pedigree.Principal, project pedigree.ProjectName, rest string, foreign error) (string, error) {
 	id, within, _ := strings.Cut(rest, "/")
-	run, err := r.Run(ctx, p, project, id)
+	run, err := r.Run(ctx, by, project, id)
 	if err != nil {
 		return "", err
 	}
@@ -348,7 +351,7 @@ func (r *Registrar) runRoot(ctx context.Context, p pedigree.Principal, project p
 	if within == "" {
 		return full, nil
 	}
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, projectID string) error {
+	err = r.readTracking(ctx, by, pedigree.RunsRead, project, func(tx *sqlstore.Tx, projectID string) error {
 		if there, err := tx.IsFolder(ctx, projectID, full); there || err != nil {
 			return err
 		}

@@ -27,13 +27,20 @@ const (
 // Lineage is the graph around the version that ref names, up to depth versions away. It
 // stays readable when a parent is archived or its bytes are gone. It returns
 // [pedigree.CodeNotFound].
-func (r *Registrar) Lineage(ctx context.Context, _ pedigree.Principal, ref pedigree.Reference, dir Direction, depth int, at pedigree.At) (pedigree.Lineage, error) {
+func (r *Registrar) Lineage(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, dir Direction, depth int, at pedigree.At) (pedigree.Lineage, error) {
 	if depth <= 0 || depth > MaxDepth {
 		depth = MaxDepth
 	}
 	w := &walk{nodes: map[string]bool{}, edges: map[pedigree.Edge]bool{}}
 	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
-		w.tx = tx
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, ref.Project); err != nil {
+			return err
+		}
+		reach, err := r.reach(ctx, tx, p, pedigree.RecordsRead)
+		if err != nil {
+			return err
+		}
+		w.tx, w.reach = tx, reach
 		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
 		if err != nil {
 			return err
@@ -60,6 +67,7 @@ func (r *Registrar) Lineage(ctx context.Context, _ pedigree.Principal, ref pedig
 // walk follows edges breadth first.
 type walk struct {
 	tx    *sqlstore.Tx
+	reach reach
 	out   pedigree.Lineage
 	nodes map[string]bool
 	edges map[pedigree.Edge]bool
@@ -115,6 +123,12 @@ func (w *walk) version(ctx context.Context, subject string) (*pedigree.Version, 
 	project, name, deleted, err := w.tx.NameOf(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if seen, err := w.reach.sees(ctx, w.tx, id); err != nil {
+		return nil, err
+	} else if !seen { // shown, so that nobody takes the graph for the whole, and not followed
+		w.node(pedigree.Node{ID: subject, Kind: "version", Label: "another project's version", Note: "not yours to read"})
+		return nil, nil
 	}
 	ref := pedigree.Reference{Project: project, Model: name, Version: n}
 	if project == pedigree.DefaultProject {

@@ -10,8 +10,11 @@ import (
 )
 
 // Keys are the public keys of the log, oldest first; the last signs today.
-func (r *Registrar) Keys(ctx context.Context, _ pedigree.Principal) (keys []pedigree.LogKey, err error) {
+func (r *Registrar) Keys(ctx context.Context, p pedigree.Principal) (keys []pedigree.LogKey, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+			return err
+		}
 		keys, err = logKeys(ctx, tx)
 		return err
 	})
@@ -68,8 +71,11 @@ func (r *Registrar) signerFor(public string) (*ledger.Signer, error) {
 }
 
 // Checkpoint is the signed size and root of the log now.
-func (r *Registrar) Checkpoint(ctx context.Context, _ pedigree.Principal) (out pedigree.Checkpoint, err error) {
+func (r *Registrar) Checkpoint(ctx context.Context, p pedigree.Principal) (out pedigree.Checkpoint, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+			return err
+		}
 		out, err = r.checkpoint(ctx, tx)
 		return err
 	})
@@ -94,8 +100,11 @@ func (r *Registrar) checkpoint(ctx context.Context, tx *sqlstore.Tx) (pedigree.C
 
 // ProveInclusion proves that event seq is in the tree of size events; size 0 means the
 // whole log. It returns [pedigree.CodeInvalid] for numbers that don't fit the log.
-func (r *Registrar) ProveInclusion(ctx context.Context, _ pedigree.Principal, seq, size int64) (out pedigree.InclusionProof, err error) {
+func (r *Registrar) ProveInclusion(ctx context.Context, p pedigree.Principal, seq, size int64) (out pedigree.InclusionProof, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+			return err
+		}
 		if size == 0 {
 			size = tx.AsOf() + 1
 		}
@@ -110,8 +119,11 @@ func (r *Registrar) ProveInclusion(ctx context.Context, _ pedigree.Principal, se
 
 // ProveConsistency proves that the first from events are a prefix of the first size;
 // size 0 means the whole log. It returns [pedigree.CodeInvalid].
-func (r *Registrar) ProveConsistency(ctx context.Context, _ pedigree.Principal, from, size int64) (out pedigree.ConsistencyProof, err error) {
+func (r *Registrar) ProveConsistency(ctx context.Context, p pedigree.Principal, from, size int64) (out pedigree.ConsistencyProof, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+			return err
+		}
 		if size == 0 {
 			size = tx.AsOf() + 1
 		}
@@ -124,24 +136,36 @@ func (r *Registrar) ProveConsistency(ctx context.Context, _ pedigree.Principal, 
 	return out, err
 }
 
-// Entries lists events of the log as they were written.
-func (r *Registrar) Entries(ctx context.Context, _ pedigree.Principal, q pedigree.EventQuery) (out pedigree.List[pedigree.Entry], err error) {
+// Entries lists events of the log as they were written. Of an event that the caller may
+// not read only seq and leaf hash are there; where q chooses by subject or type, nothing.
+func (r *Registrar) Entries(ctx context.Context, p pedigree.Principal, q pedigree.EventQuery) (out pedigree.List[pedigree.Entry], err error) {
 	out.Items = []pedigree.Entry{}
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		reach, err := r.reach(ctx, tx, p, pedigree.LogRead)
+		if err != nil {
+			return err
+		}
 		limit := pedigree.Page{Limit: q.Limit}.Size()
 		entries, err := tx.Entries(ctx, q)
-		out.Items, out.AsOf = append(out.Items, entries...), tx.AsOf()
+		if err != nil {
+			return err
+		}
 		if len(entries) == limit {
 			out.Next = pedigree.VersionNumber(entries[limit-1].Seq).String()
 		}
+		entries, err = reach.redact(ctx, tx, entries, q.Subject != "" || len(q.Types) > 0)
+		out.Items, out.AsOf = append(out.Items, entries...), tx.AsOf()
 		return err
 	})
 	return out, err
 }
 
 // Subject is the opaque id, in the log, of the model or the version that ref names.
-func (r *Registrar) Subject(ctx context.Context, _ pedigree.Principal, ref pedigree.Reference, at pedigree.At) (subject string, err error) {
+func (r *Registrar) Subject(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) (subject string, err error) {
 	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, ref.Project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
 		if err != nil {
 			return err
@@ -161,6 +185,9 @@ func (r *Registrar) Subject(ctx context.Context, _ pedigree.Principal, ref pedig
 // [pedigree.CodeRefused] for a field that holds the registry's structure.
 func (r *Registrar) Redact(ctx context.Context, p pedigree.Principal, seq int64, fields []string, reason string) (pedigree.Entry, error) {
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.LogRedact, ""); err != nil {
+			return decision{}, err
+		}
 		e, err := tx.Event(ctx, seq)
 		if err != nil {
 			return decision{}, err
@@ -193,6 +220,9 @@ func (r *Registrar) RotateKey(ctx context.Context, p pedigree.Principal, next *l
 	var a sqlstore.Append
 	for {
 		err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+			if err := r.authorise(ctx, tx, p, pedigree.LogRedact, ""); err != nil {
+				return err
+			}
 			cp, err := r.checkpoint(ctx, tx)
 			a = sqlstore.Append{
 				Principal: p, Size: &cp.Size,
@@ -215,18 +245,25 @@ func (r *Registrar) RotateKey(ctx context.Context, p pedigree.Principal, next *l
 }
 
 // Rebuild makes the tables that answer questions again, from the log alone.
-func (r *Registrar) Rebuild(ctx context.Context, _ pedigree.Principal, progress func(done, size int64)) error {
+func (r *Registrar) Rebuild(ctx context.Context, p pedigree.Principal, progress func(done, size int64)) error {
+	if _, err := r.may(ctx, p, pedigree.LogRedact, ""); err != nil {
+		return err
+	}
 	return r.store.Rebuild(ctx, progress)
 }
 
 // Moment is the last event that a question about at takes into account. It returns
 // [pedigree.CodeNotRecorded] for a moment before the first event.
-func (r *Registrar) Moment(ctx context.Context, _ pedigree.Principal, at pedigree.At) (seq int64, err error) {
+func (r *Registrar) Moment(ctx context.Context, p pedigree.Principal, at pedigree.At) (seq int64, err error) {
 	if at.IsNow() {
-		size, err := r.store.Head(ctx)
+		p.Head = 0 // the moment is that of this call, not that of the request
+		size, err := r.may(ctx, p, pedigree.SignedIn, "")
 		return size - 1, err
 	}
 	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+			return err
+		}
 		seq = tx.AsOf()
 		return nil
 	})

@@ -23,8 +23,8 @@ const (
 // CreateLoggedModel makes a logged model of what m says of experiment, name ("" gets
 // one), type, source run, parameters and tags, and returns it. It returns what
 // [Registrar.CreateRun] does.
-func (r *Registrar) CreateLoggedModel(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, m LoggedModel) (LoggedModel, error) {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) CreateLoggedModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, m LoggedModel) (LoggedModel, error) {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return m, err
 	}
@@ -42,8 +42,8 @@ func (r *Registrar) CreateLoggedModel(ctx context.Context, _ pedigree.Principal,
 
 // LoggedModel reads a logged model. It returns [pedigree.CodeNotFound], for a deleted
 // one unless deleted is set.
-func (r *Registrar) LoggedModel(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, model string, deleted bool) (out LoggedModel, err error) {
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+func (r *Registrar) LoggedModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model string, deleted bool) (out LoggedModel, err error) {
+	err = r.readTracking(ctx, p, pedigree.RunsRead, project, func(tx *sqlstore.Tx, id string) (err error) {
 		out, err = tx.LoggedModel(ctx, id, model, deleted)
 		return err
 	})
@@ -53,7 +53,7 @@ func (r *Registrar) LoggedModel(ctx context.Context, _ pedigree.Principal, proje
 // FinishLoggedModel sets the status of a logged model and returns it. It returns
 // [pedigree.CodeNotFound].
 func (r *Registrar) FinishLoggedModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model string, status int64) (LoggedModel, error) {
-	id, err := r.tracking(ctx, project)
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return LoggedModel{}, err
 	}
@@ -65,8 +65,8 @@ func (r *Registrar) FinishLoggedModel(ctx context.Context, p pedigree.Principal,
 
 // DeleteLoggedModel hides a logged model; versions that were made of it stay. It
 // returns [pedigree.CodeNotFound].
-func (r *Registrar) DeleteLoggedModel(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, model string) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) DeleteLoggedModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model string) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -74,8 +74,8 @@ func (r *Registrar) DeleteLoggedModel(ctx context.Context, _ pedigree.Principal,
 }
 
 // TagLoggedModel sets tags. It returns [pedigree.CodeNotFound].
-func (r *Registrar) TagLoggedModel(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, model string, tags []KeyValue) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) TagLoggedModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model string, tags []KeyValue) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -84,8 +84,8 @@ func (r *Registrar) TagLoggedModel(ctx context.Context, _ pedigree.Principal, pr
 
 // UntagLoggedModel removes a tag. It returns [pedigree.CodeNotFound], also for a tag
 // that is not set.
-func (r *Registrar) UntagLoggedModel(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, model, key string) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) UntagLoggedModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model, key string) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -95,8 +95,8 @@ func (r *Registrar) UntagLoggedModel(ctx context.Context, _ pedigree.Principal, 
 // AppendLoggedModelTag sets a tag to what change makes of its value, which is "" where
 // it is not set; change may be called more than once. It returns
 // [pedigree.CodeNotFound].
-func (r *Registrar) AppendLoggedModelTag(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, model, key string, change func(old string) (string, error)) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) AppendLoggedModelTag(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model, key string, change func(old string) (string, error)) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -105,8 +105,8 @@ func (r *Registrar) AppendLoggedModelTag(ctx context.Context, _ pedigree.Princip
 
 // AddLoggedModelParams adds parameters. It returns [pedigree.CodeNotFound], and
 // [pedigree.CodeInvalid] for one that is there with another value.
-func (r *Registrar) AddLoggedModelParams(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, model string, params []KeyValue) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) AddLoggedModelParams(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, model string, params []KeyValue) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -116,9 +116,9 @@ func (r *Registrar) AddLoggedModelParams(ctx context.Context, _ pedigree.Princip
 // SearchLoggedModels lists logged models in the order of q, whose project and place are
 // set here. It returns the token of the next page, and [pedigree.CodeInvalid] for a
 // token of another search.
-func (r *Registrar) SearchLoggedModels(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, q LoggedModelSearch, token string) (out []LoggedModel, next string, err error) {
+func (r *Registrar) SearchLoggedModels(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, q LoggedModelSearch, token string) (out []LoggedModel, next string, err error) {
 	what := []any{"logged models", q.Experiments, q.Clauses, q.Datasets, q.Order}
-	next, err = r.searchTracking(ctx, project, token, what, func(tx *sqlstore.Tx, id string, after []any) (key []any, err error) {
+	next, err = r.searchTracking(ctx, p, project, token, what, func(tx *sqlstore.Tx, id string, after []any) (key []any, err error) {
 		q.Project, q.After = id, after
 		out, key, err = tx.SearchLoggedModels(ctx, q)
 		return key, err

@@ -40,6 +40,9 @@ func nearestModel(ctx context.Context, tx *sqlstore.Tx, projectID string, name p
 // in the project.
 func (r *Registrar) CreateModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, spec pedigree.ModelEdit) (pedigree.Model, error) {
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.VersionsWrite, project); err != nil {
+			return decision{}, err
+		}
 		pr, err := tx.Project(ctx, project)
 		if err != nil {
 			return decision{}, err
@@ -69,8 +72,11 @@ func (r *Registrar) modelByID(ctx context.Context, project pedigree.ProjectName,
 }
 
 // Model reads a model by name. It returns [pedigree.CodeNotFound].
-func (r *Registrar) Model(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, at pedigree.At) (out pedigree.Model, err error) {
+func (r *Registrar) Model(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, at pedigree.At) (out pedigree.Model, err error) {
 	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, project, name)
 		if err == nil {
 			out, err = tx.Model(ctx, project, id)
@@ -81,13 +87,16 @@ func (r *Registrar) Model(ctx context.Context, _ pedigree.Principal, project ped
 }
 
 // Models lists the models of a project by name.
-func (r *Registrar) Models(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Model], error) {
+func (r *Registrar) Models(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Model], error) {
 	out := pedigree.List[pedigree.Model]{Items: []pedigree.Model{}}
 	var after pedigree.Name
 	if err := decodeCursor(page.Cursor, &after); err != nil {
 		return out, err
 	}
 	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return err
+		}
 		projectID, err := tx.ProjectID(ctx, project)
 		if err != nil {
 			return err
@@ -113,6 +122,9 @@ func (r *Registrar) changeModel(ctx context.Context, p pedigree.Principal, proje
 ) (pedigree.Model, error) {
 	var before pedigree.Model
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.VersionsWrite, project); err != nil {
+			return decision{}, err
+		}
 		pr, err := tx.Project(ctx, project)
 		if err != nil {
 			return decision{}, err
@@ -179,6 +191,9 @@ func (r *Registrar) RenameModel(ctx context.Context, p pedigree.Principal, proje
 // false.
 func (r *Registrar) DeleteModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, reason string, force bool, ifMatch *int64) error {
 	_, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.VersionsWrite, project); err != nil {
+			return decision{}, err
+		}
 		pr, err := tx.Project(ctx, project)
 		if err != nil {
 			return decision{}, err

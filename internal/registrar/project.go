@@ -12,6 +12,9 @@ import (
 func (r *Registrar) CreateProject(ctx context.Context, p pedigree.Principal, name pedigree.ProjectName, description string) (pedigree.Project, error) {
 	var out pedigree.Project
 	_, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.ProjectsWrite, ""); err != nil {
+			return decision{}, err
+		}
 		if _, err := tx.Project(ctx, name); err == nil {
 			return decision{}, pedigree.Errorf(pedigree.CodeExists, "project %s exists", name)
 		} else if pedigree.CodeOf(err) != pedigree.CodeNotFound {
@@ -23,28 +26,35 @@ func (r *Registrar) CreateProject(ctx context.Context, p pedigree.Principal, nam
 	if err != nil {
 		return out, err
 	}
-	return r.Project(ctx, p, name, pedigree.At{})
+	return r.Project(ctx, pedigree.System, name, pedigree.At{}) // it was the caller's to make
 }
 
 // Project reads a project. It returns [pedigree.CodeNotFound].
-func (r *Registrar) Project(ctx context.Context, _ pedigree.Principal, name pedigree.ProjectName, at pedigree.At) (pedigree.Project, error) {
+func (r *Registrar) Project(ctx context.Context, p pedigree.Principal, name pedigree.ProjectName, at pedigree.At) (pedigree.Project, error) {
 	var out pedigree.Project
 	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) (err error) {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, name); err != nil {
+			return err
+		}
 		out, err = tx.Project(ctx, name)
 		return err
 	})
 	return out, err
 }
 
-// Projects lists the projects by name.
-func (r *Registrar) Projects(ctx context.Context, _ pedigree.Principal, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Project], error) {
+// Projects lists the projects that the caller may read by name.
+func (r *Registrar) Projects(ctx context.Context, p pedigree.Principal, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Project], error) {
 	out := pedigree.List[pedigree.Project]{Items: []pedigree.Project{}}
 	var after pedigree.ProjectName
 	if err := decodeCursor(page.Cursor, &after); err != nil {
 		return out, err
 	}
 	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
-		items, err := tx.Projects(ctx, after, page.Size()+1)
+		reach, err := r.reach(ctx, tx, p, pedigree.RecordsRead)
+		if err != nil {
+			return err
+		}
+		items, err := tx.Projects(ctx, reach.projects, after, page.Size()+1)
 		if len(items) > page.Size() {
 			items = items[:page.Size()]
 			out.Next = encodeCursor(items[len(items)-1].Name)

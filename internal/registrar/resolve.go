@@ -44,9 +44,14 @@ func (c *resolveCache) put(head int64, ref pedigree.Reference, r pedigree.Resolv
 
 // Resolve finds the version that ref names at a moment, and the digest of its
 // artifact. It returns [pedigree.CodeNotFound].
-func (r *Registrar) Resolve(ctx context.Context, _ pedigree.Principal, ref pedigree.Reference, at pedigree.At) (pedigree.Resolved, error) {
+func (r *Registrar) Resolve(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) (pedigree.Resolved, error) {
+	return r.resolve(ctx, p, pedigree.RecordsRead, ref, at)
+}
+
+// resolve is [Registrar.Resolve] for a caller that needs a permission.
+func (r *Registrar) resolve(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, ref pedigree.Reference, at pedigree.At) (pedigree.Resolved, error) {
 	if at.IsNow() {
-		head, err := r.store.Head(ctx)
+		head, err := r.may(ctx, p, permission, ref.Project)
 		if err != nil {
 			return pedigree.Resolved{}, err
 		}
@@ -56,6 +61,9 @@ func (r *Registrar) Resolve(ctx context.Context, _ pedigree.Principal, ref pedig
 	}
 	var out pedigree.Resolved
 	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, permission, ref.Project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
 		if err == nil {
 			out, err = tx.Resolve(ctx, id, ref)

@@ -28,8 +28,8 @@ const (
 // CreateRun makes a run of what run says of experiment, name ("" gets one), user, start
 // and tags, and returns it. It returns [pedigree.CodeNotFound], and [pedigree.CodeInvalid] for a
 // deleted experiment.
-func (r *Registrar) CreateRun(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run Run) (Run, error) {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) CreateRun(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run Run) (Run, error) {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return run, err
 	}
@@ -61,8 +61,8 @@ func joinURI(uri, path string) string {
 
 // Run reads a run with all that it logged, deleted or not. It returns
 // [pedigree.CodeNotFound].
-func (r *Registrar) Run(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run string) (out Run, err error) {
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+func (r *Registrar) Run(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run string) (out Run, err error) {
+	err = r.readTracking(ctx, p, pedigree.RunsRead, project, func(tx *sqlstore.Tx, id string) (err error) {
 		out, err = tx.Run(ctx, id, run)
 		return err
 	})
@@ -78,8 +78,8 @@ func (r *Registrar) RunForRegistration(ctx context.Context, p pedigree.Principal
 // UpdateRun changes status, end and name of a run; nil leaves one as it is. It returns
 // the run without what it logged, [pedigree.CodeNotFound], and [pedigree.CodeInvalid]
 // for a deleted run.
-func (r *Registrar) UpdateRun(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run string, status *string, end *int64, name *string) (Run, error) {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) UpdateRun(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run string, status *string, end *int64, name *string) (Run, error) {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return Run{}, err
 	}
@@ -87,8 +87,8 @@ func (r *Registrar) UpdateRun(ctx context.Context, _ pedigree.Principal, project
 }
 
 // SetRunStage deletes or restores a run. It returns [pedigree.CodeNotFound].
-func (r *Registrar) SetRunStage(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run, stage string) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) SetRunStage(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run, stage string) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -98,8 +98,8 @@ func (r *Registrar) SetRunStage(ctx context.Context, _ pedigree.Principal, proje
 // LogBatch adds metrics, parameters and tags to a run: all or nothing. It returns
 // [pedigree.CodeNotFound], and [pedigree.CodeInvalid] for a deleted run and for a
 // parameter that is there with another value.
-func (r *Registrar) LogBatch(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run string, b RunBatch) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) LogBatch(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run string, b RunBatch) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -107,18 +107,18 @@ func (r *Registrar) LogBatch(ctx context.Context, _ pedigree.Principal, project 
 }
 
 // LogParam adds one parameter, as [Registrar.LogBatch] does.
-func (r *Registrar) LogParam(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run string, p KeyValue) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) LogParam(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run string, param KeyValue) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
-	return r.store.LogParam(ctx, id, run, p)
+	return r.store.LogParam(ctx, id, run, param)
 }
 
 // UntagRun removes a tag. It returns [pedigree.CodeNotFound], also for a tag that is
 // not set, and [pedigree.CodeInvalid] for a deleted run.
-func (r *Registrar) UntagRun(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run, key string) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) UntagRun(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run, key string) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -127,8 +127,8 @@ func (r *Registrar) UntagRun(ctx context.Context, _ pedigree.Principal, project 
 
 // AppendRunTag sets a tag to what change makes of its value, which is "" where it is
 // not set; change may be called more than once.
-func (r *Registrar) AppendRunTag(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run, key string, change func(old string) (string, error)) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) AppendRunTag(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run, key string, change func(old string) (string, error)) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -136,8 +136,8 @@ func (r *Registrar) AppendRunTag(ctx context.Context, _ pedigree.Principal, proj
 }
 
 // LogInputs adds data sets and logged models that a run read.
-func (r *Registrar) LogInputs(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run string, datasets []RunDataset, models []RunModel) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) LogInputs(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run string, datasets []RunDataset, models []RunModel) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -145,8 +145,8 @@ func (r *Registrar) LogInputs(ctx context.Context, _ pedigree.Principal, project
 }
 
 // LogOutputs adds logged models that a run made.
-func (r *Registrar) LogOutputs(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run string, models []RunModel) error {
-	id, err := r.tracking(ctx, project)
+func (r *Registrar) LogOutputs(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run string, models []RunModel) error {
+	id, err := r.tracking(ctx, p, pedigree.RunsWrite, project)
 	if err != nil {
 		return err
 	}
@@ -155,8 +155,8 @@ func (r *Registrar) LogOutputs(ctx context.Context, _ pedigree.Principal, projec
 
 // MetricHistory lists all that a run logged of a metric, by time, step and value; limit
 // 0 means all. It returns the token of the next page.
-func (r *Registrar) MetricHistory(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, run, key string, limit int, token string) (out []RunMetric, next string, err error) {
-	next, err = r.searchTracking(ctx, project, token, []any{"history", run, key}, func(tx *sqlstore.Tx, id string, after []any) ([]any, error) {
+func (r *Registrar) MetricHistory(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, run, key string, limit int, token string) (out []RunMetric, next string, err error) {
+	next, err = r.searchTracking(ctx, p, project, token, []any{"history", run, key}, func(tx *sqlstore.Tx, id string, after []any) ([]any, error) {
 		from, err := metricOf(after)
 		if err != nil {
 			return nil, err
@@ -206,8 +206,8 @@ func metricOf(key []any) (*RunMetric, error) {
 // SearchRuns lists runs in the order of q, whose project and place are set here. It
 // returns the token of the next page, and [pedigree.CodeInvalid] for a token of another
 // search.
-func (r *Registrar) SearchRuns(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, q RunSearch, token string) (out []Run, next string, err error) {
-	next, err = r.searchTracking(ctx, project, token, []any{"runs", q.Experiments, q.View, q.Clauses, q.Order}, func(tx *sqlstore.Tx, id string, after []any) (key []any, err error) {
+func (r *Registrar) SearchRuns(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, q RunSearch, token string) (out []Run, next string, err error) {
+	next, err = r.searchTracking(ctx, p, project, token, []any{"runs", q.Experiments, q.View, q.Clauses, q.Order}, func(tx *sqlstore.Tx, id string, after []any) (key []any, err error) {
 		q.Project, q.After = id, after
 		out, key, err = tx.SearchRuns(ctx, q)
 		return key, err

@@ -28,11 +28,19 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 	if err != nil {
 		return out, err
 	}
-	if err := r.putManifest(ctx, project, &reg.Record.Artifact); err != nil {
+	if err := r.putManifest(ctx, p, project, &reg.Record.Artifact); err != nil {
 		return out, err
 	}
 	undecided := false
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.VersionsWrite, project); err != nil {
+			return decision{}, err
+		}
+		if len(reg.Aliases) > 0 {
+			if err := r.authorise(ctx, tx, p, pedigree.AliasesWrite, project); err != nil {
+				return decision{}, err
+			}
+		}
 		projectID, err := tx.ProjectID(ctx, project)
 		if err != nil {
 			return decision{}, err
@@ -57,7 +65,7 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 				return decision{}, err
 			}
 		}
-		if err := resolveParents(ctx, tx, project, reg.Record.Parents); err != nil {
+		if err := r.resolveParents(ctx, tx, p, project, reg.Record.Parents); err != nil {
 			return decision{}, err
 		}
 		registered, err := pedigree.RegisterVersion(id, reg)
@@ -125,7 +133,7 @@ func (r *Registrar) versionByID(ctx context.Context, project pedigree.ProjectNam
 
 // resolveParents turns the references of parents into ids that stay true when names
 // change.
-func resolveParents(ctx context.Context, tx *sqlstore.Tx, project pedigree.ProjectName, parents []pedigree.Parent) error {
+func (r *Registrar) resolveParents(ctx context.Context, tx *sqlstore.Tx, by pedigree.Principal, project pedigree.ProjectName, parents []pedigree.Parent) error {
 	for i := range parents {
 		p := &parents[i]
 		if p.Reference == "" {
@@ -139,6 +147,9 @@ func resolveParents(ctx context.Context, tx *sqlstore.Tx, project pedigree.Proje
 			return err
 		}
 		ref = ref.In(project)
+		if err := r.authorise(ctx, tx, by, pedigree.RecordsRead, ref.Project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
 		if err != nil {
 			return err
@@ -157,7 +168,15 @@ func resolveParents(ctx context.Context, tx *sqlstore.Tx, project pedigree.Proje
 // Version reads the version that ref names at a moment. It returns
 // [pedigree.CodeNotFound].
 func (r *Registrar) Version(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) (v pedigree.Version, err error) {
+	return r.version(ctx, p, pedigree.RecordsRead, ref, at)
+}
+
+// version is [Registrar.Version] for a caller that needs a permission.
+func (r *Registrar) version(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, ref pedigree.Reference, at pedigree.At) (v pedigree.Version, err error) {
 	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		if err := r.authorise(ctx, tx, p, permission, ref.Project); err != nil {
+			return err
+		}
 		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
 		if err != nil {
 			return err
@@ -178,6 +197,9 @@ func (r *Registrar) changeVersion(ctx context.Context, p pedigree.Principal, ref
 ) (pedigree.Version, error) {
 	var before pedigree.Version
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		if err := r.authorise(ctx, tx, p, pedigree.VersionsWrite, ref.Project); err != nil {
+			return decision{}, err
+		}
 		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
 		if err != nil {
 			return decision{}, err
@@ -209,7 +231,7 @@ func (r *Registrar) changeVersion(ctx context.Context, p pedigree.Principal, ref
 // ifMatch, where not nil, is the Changed that the caller has seen.
 func (r *Registrar) Amend(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, amend pedigree.Amend, ifMatch *int64) (pedigree.Version, error) {
 	return r.changeVersion(ctx, p, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
-		if err := resolveParents(ctx, tx, ref.Project, amend.Record.Parents); err != nil {
+		if err := r.resolveParents(ctx, tx, p, ref.Project, amend.Record.Parents); err != nil {
 			return decision{}, err
 		}
 		drafts, err := v.Amend(amend)
@@ -309,7 +331,7 @@ func fits(values []any, by []pedigree.Order) bool {
 // Search lists the versions that a filter chooses. project "" means all projects.
 // Archived versions and prompts are listed only where the filter asks for them. The pages of one
 // search show one moment, that of the first.
-func (r *Registrar) Search(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, filter, order string, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Summary], error) {
+func (r *Registrar) Search(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, filter, order string, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Summary], error) {
 	out := pedigree.List[pedigree.Summary]{Items: []pedigree.Summary{}}
 	f, err := pedigree.ParseFilter(filter)
 	if err != nil {
@@ -342,7 +364,16 @@ func (r *Registrar) Search(ctx context.Context, _ pedigree.Principal, project pe
 		if last >= 0 {
 			tx.Upto(last)
 		}
-		q := sqlstore.Search{Filter: f, Order: by, After: cursor.Key, Limit: page.Size(), Now: r.now()}
+		if project != "" {
+			if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+				return err
+			}
+		}
+		reach, err := r.reach(ctx, tx, p, pedigree.RecordsRead)
+		if err != nil {
+			return err
+		}
+		q := sqlstore.Search{Filter: f, Order: by, After: cursor.Key, Limit: page.Size(), Now: r.now(), Within: reach.projects}
 		if project != "" {
 			if q.Project, err = tx.ProjectID(ctx, project); err != nil {
 				return err

@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -44,4 +46,48 @@ WHERE b.project = $1 AND `+tx.open("b.")+" AND b.from_seq > $2 ORDER BY b.from_s
 		return err
 	})
 	return out, err
+}
+
+// subjectProjects says, by the prefix of a subject's id, which table knows the project
+// that the subject belongs to. A subject with another prefix belongs to the registry as a
+// whole, and so do its events.
+var subjectProjects = map[string]string{
+	"mdl": "view_models",
+}
+
+// ProjectsOf finds the projects, by id, that subjects of the log belong to. Those of the
+// registry as a whole are not among them.
+func (tx *Tx) ProjectsOf(ctx context.Context, subjects []string) (map[string]string, error) {
+	out := make(map[string]string, len(subjects))
+	byTable := map[string][]string{}
+	rooted := map[string][]string{} // the subjects of each id: versions belong to their model
+	for _, s := range subjects {
+		id, _, _ := strings.Cut(s, "/")
+		prefix, _, _ := strings.Cut(id, "_")
+		if prefix == "prj" {
+			out[s] = id
+			continue
+		}
+		if t := subjectProjects[prefix]; t != "" {
+			byTable[t] = append(byTable[t], id)
+			rooted[id] = append(rooted[id], s)
+		}
+	}
+	for t, ids := range byTable {
+		for chunk := range slices.Chunk(compact(ids), 64) {
+			in, args := list(nil, chunk)
+			err := tx.each(ctx, "find projects", "SELECT id, project FROM "+t+" WHERE id IN ("+in+")", args, func(rows rows) error {
+				var id, project string
+				err := rows.Scan(&id, &project)
+				for _, s := range rooted[id] {
+					out[s] = project
+				}
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
 }

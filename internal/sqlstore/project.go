@@ -60,10 +60,18 @@ func (tx *Tx) ProjectID(ctx context.Context, name pedigree.ProjectName) (string,
 	return id, tx.s.d.translate(err, "find a project")
 }
 
-// Projects lists projects by name, after the given one.
-func (tx *Tx) Projects(ctx context.Context, after pedigree.ProjectName, limit int) ([]pedigree.Project, error) {
+// Projects lists projects by name, after the given one; within, where not nil, are the ids
+// of those to choose from.
+func (tx *Tx) Projects(ctx context.Context, within []string, after pedigree.ProjectName, limit int) ([]pedigree.Project, error) {
 	var out []pedigree.Project
-	err := tx.each(ctx, "list projects", projectColumns+"WHERE p.name > $1 AND p.seq <= $2 ORDER BY p.name LIMIT $3", []any{string(after), tx.last, limit}, func(rows rows) error {
+	args := []any{string(after), tx.last, limit}
+	where := "WHERE p.name > $1 AND p.seq <= $2"
+	if within != nil {
+		var cond string
+		cond, args = among("p.id", args, within)
+		where += " AND " + cond
+	}
+	err := tx.each(ctx, "list projects", projectColumns+where+" ORDER BY p.name LIMIT $3", args, func(rows rows) error {
 		p, err := scanProject(rows)
 		out = append(out, p)
 		return err

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 type Search struct {
 	// Project is an id; "" means all.
 	Project string
-	Filter  *pedigree.Filter
+	// Within, where not nil, are the ids of the projects that may be looked into.
+	Within []string
+	Filter *pedigree.Filter
 	// Order is what to sort by; the newest first within it, and without it.
 	Order []pedigree.Order
 	// After is where the page begins; nil at the first.
@@ -41,7 +44,7 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &compiler{tx: tx, ctx: ctx, now: q.Now, moment: moment, project: q.Project, skip: q.Skip}
+	c := &compiler{tx: tx, ctx: ctx, now: q.Now, moment: moment, project: q.Project, within: q.Within, skip: q.Skip}
 	seq := "v.seq"
 	from := "view_versions v"
 	where := []string{tx.alive("v.")}
@@ -70,6 +73,10 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 	where = append(where, "m.id = v.model", "n.model = v.model", tx.open("n."), "p.id = m.project")
 	if q.Project != "" {
 		where = append(where, "m.project = "+c.arg(q.Project))
+	} else if q.Within != nil {
+		var cond string
+		cond, c.args = among("m.project", c.args, q.Within)
+		where = append(where, cond)
 	}
 	if name := oneModel(q); name != "" {
 		// Its versions are found by an index instead of one by one among all.
@@ -346,6 +353,7 @@ type compiler struct {
 	// moment is the time that the search is about.
 	moment  time.Time
 	project string
+	within  []string
 	skip    int64
 	args    []any
 }
@@ -486,7 +494,11 @@ func (c *compiler) parent(text string) (string, error) {
 	}
 	project := c.project
 	if ref.Project != "" || project == "" {
-		project, err = c.tx.ProjectID(c.ctx, ref.In(pedigree.DefaultProject).Project)
+		name := ref.In(pedigree.DefaultProject).Project
+		project, err = c.tx.ProjectID(c.ctx, name)
+		if err == nil && c.within != nil && !slices.Contains(c.within, project) {
+			err = NoProject(name)
+		}
 		if err != nil {
 			return "", err
 		}

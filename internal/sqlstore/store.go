@@ -599,6 +599,15 @@ func (tx *Tx) each(ctx context.Context, doing, text string, args []any, scan fun
 	return tx.s.d.translate(rows.Err(), doing)
 }
 
+// among is the condition that a column has one of the values, which may be none.
+func among(column string, args []any, values []string) (string, []any) {
+	if len(values) == 0 {
+		return "1 = 0", args
+	}
+	in, args := list(args, values)
+	return column + " IN (" + in + ")", args
+}
+
 // list makes "$n, $n+1, …" for values that follow the given arguments, and appends
 // them to these.
 func list[T any](args []any, values []T) (string, []any) {
