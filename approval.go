@@ -380,15 +380,18 @@ func (a *Approval) settle(revoked bool, now time.Time) {
 	}
 }
 
-// Stales says whether an amendment with these payload fields makes a version's approval
-// stale; evidence counts where a gate reads it.
-func Stales(fields Payload, evidenceRead bool) bool {
-	for field := range fields {
-		if Material(field) && (field != "evidence" || evidenceRead) {
-			return true
+// Stale notes in an amendment that it makes the version's approval stale, where it does;
+// evidence says whether a gate reads the evidence.
+func (d *Draft) Stale(evidence bool) {
+	if d.Type != VersionAmended {
+		return
+	}
+	for field := range d.Payload {
+		if Material(field) && (field != "evidence" || evidence) {
+			d.Payload[stalesField] = true
+			return
 		}
 	}
-	return false
 }
 
 // Need is how many people the rules ask for: the most of any.
@@ -423,6 +426,12 @@ func (v *Version) Withdraw(reason string, incident SafeURI) ([]Draft, error) {
 		return nil, nil
 	}
 	return []Draft{{Type: VersionWithdrawn, Subject: v.Subject(), Payload: Payload{"reason": reason}.with("incident", string(incident))}}, nil
+}
+
+// Withdrawn is a version that was withdrawn, and where it still runs.
+type Withdrawn struct {
+	Version Version      `json:"version"`
+	Running []Deployment `json:"running"`
 }
 
 // Reinstate undoes [Version.Withdraw]; no event where it is not withdrawn.

@@ -89,6 +89,14 @@ type Deploy struct {
 	Overrides []Override `json:"overrides,omitempty"`
 }
 
+// DeploymentReport is what whoever deploys says of a deployment that waits.
+type DeploymentReport struct {
+	// State is active or failed.
+	State    DeploymentState `json:"state"`
+	Note     string          `json:"note,omitempty"`
+	Incident SafeURI         `json:"incident,omitempty"`
+}
+
 // Normalize checks d and completes what has a default. It returns [CodeInvalid].
 func (d *Deploy) Normalize() error {
 	c := &checker{}

@@ -96,6 +96,18 @@ func RollbackChecks(v *Version, to *Deployment, bytes, schema Check) []Check {
 	return out
 }
 
+// SchemaCheck says whether the signature of v fills what t logs; a check without a name
+// where t has no schema.
+func SchemaCheck(v *Version, t *Target) Check {
+	if len(t.LogSchema) == 0 {
+		return Check{}
+	}
+	if problems := SignatureFills(v.Record.Signature, t.LogSchema); len(problems) > 0 {
+		return failed(CheckSchema, "pedigree amend "+v.Reference().String()+" with a signature that fits, or another log schema of the target", "%s can't fill the log schema of %s: %s", v.Reference(), t.Name, strings.Join(problems, "; "))
+	}
+	return passed(CheckSchema, "the signature fills the log schema of %s", t.Name)
+}
+
 // Judge gathers what speaks for and against deploying v at a place; gates are the findings
 // about the policies' gates and about conditions of the approval that are expressions.
 // unknown names an author of v who can't be traced to a person, "" for none. schema is the

@@ -162,6 +162,11 @@ func (v *Version) Reference() Reference {
 	return ref
 }
 
+// Exact names v with its project, for another question about the same version.
+func (v *Version) Exact() Reference {
+	return Reference{Project: v.Project, Model: v.Model, Version: v.Number}
+}
+
 // Subject is the opaque id of v in the log.
 func (v *Version) Subject() string { return VersionSubject(v.ModelID, v.Number) }
 

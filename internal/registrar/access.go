@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -175,6 +176,23 @@ func (r *Registrar) stillGood(rights *sqlstore.Rights) error {
 		return pedigree.Errorf(pedigree.CodeUnauthenticated, "the token %s has expired at %s", t.ID, t.ExpiresAt.UTC().Format(time.RFC3339)).WithFix("%s", again)
 	}
 	return nil
+}
+
+// hasRole says whether a caller has a role in a project, or is an administrator there.
+// Without accounts everybody has; nobody has "".
+func (r *Registrar) hasRole(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, role pedigree.Role, project pedigree.ProjectName) (bool, error) {
+	seq := tx.Access()
+	if seq < 0 || p.Trusted() {
+		return true, nil
+	}
+	rights, err := r.rights(ctx, tx, p, seq)
+	if err != nil || role == "" {
+		return false, err
+	}
+	id, err := r.knownProject(ctx, tx, project)
+	return slices.ContainsFunc(rights.Grants, func(g pedigree.Grant) bool {
+		return (g.Role == role || g.Role == pedigree.Admin) && (g.Project == "" || g.Project == id)
+	}), err
 }
 
 // knownProject is the id of a project by its name, "" for none.

@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"context"
+	"errors"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
@@ -13,10 +14,10 @@ import (
 func (r *Registrar) SetAlias(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, alias pedigree.Alias, ifCurrent *pedigree.VersionNumber, note string) (pedigree.AliasMove, error) {
 	var id string
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
-		if err := r.authorise(ctx, tx, p, pedigree.AliasesWrite, ref.Project); err != nil {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, ref.Project); err != nil {
 			return decision{}, err
 		}
-		m, err := aliasModel(ctx, tx, ref, alias, ifCurrent)
+		projectID, m, err := aliasModel(ctx, tx, ref, alias, ifCurrent)
 		if err != nil {
 			return decision{}, err
 		}
@@ -30,35 +31,50 @@ func (r *Registrar) SetAlias(ctx context.Context, p pedigree.Principal, ref pedi
 			return decision{}, err
 		}
 		drafts, err := m.SetAlias(alias, &v, note)
-		return decision{drafts: drafts}, err
+		if err != nil || len(drafts) == 0 {
+			return decision{}, errors.Join(r.authorise(ctx, tx, p, pedigree.AliasesWrite, ref.Project), err)
+		}
+		exact := ref
+		exact.Alias, exact.Digest, exact.Version = "", "", v.Number
+		guarded, ok, err := r.guardAlias(ctx, tx, p, exact, projectID, alias, note)
+		if err != nil {
+			return decision{}, err
+		}
+		if ok {
+			return decision{drafts: guarded}, nil
+		}
+		if err := r.authorise(ctx, tx, p, pedigree.AliasesWrite, ref.Project); err != nil {
+			return decision{}, err
+		}
+		return decision{drafts: drafts}, nil
 	})
 	if err != nil {
 		return pedigree.AliasMove{}, err
 	}
 	at := pedigree.At{}
 	if appended != nil {
-		id, at = appended.Events[0].Subject, seqAt(appended.Last())
+		id, at = appended.Events[len(appended.Events)-1].Subject, seqAt(appended.Last())
 	}
 	return r.lastMove(ctx, id, alias, at)
 }
 
 // aliasModel is the model of ref with what the decision about one alias rests on, and
 // no more: moves of other aliases don't disturb it.
-func aliasModel(ctx context.Context, tx *sqlstore.Tx, ref pedigree.Reference, alias pedigree.Alias, ifCurrent *pedigree.VersionNumber) (*pedigree.Model, error) {
-	_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
+func aliasModel(ctx context.Context, tx *sqlstore.Tx, ref pedigree.Reference, alias pedigree.Alias, ifCurrent *pedigree.VersionNumber) (projectID string, _ *pedigree.Model, _ error) {
+	projectID, id, err := modelID(ctx, tx, ref.Project, ref.Model)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	m := &pedigree.Model{ID: id, Project: ref.Project, Name: ref.Model}
 	n, err := tx.AliasTarget(ctx, id, alias)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if n != 0 {
 		m.Aliases = map[pedigree.Alias]pedigree.VersionNumber{alias: n}
 	}
 	if ifCurrent == nil || *ifCurrent == n {
-		return m, nil
+		return projectID, m, nil
 	}
 	at := pedigree.Reference{Model: ref.Model, Alias: alias}
 	current := at.String() + " is not set"
@@ -67,7 +83,7 @@ func aliasModel(ctx context.Context, tx *sqlstore.Tx, ref pedigree.Reference, al
 	}
 	e := pedigree.Errorf(pedigree.CodeConflict, "%s, not what you expected", current).WithFix("look with: pedigree alias history %s", at)
 	e.Current = current
-	return nil, e
+	return "", nil, e
 }
 
 func (r *Registrar) lastMove(ctx context.Context, modelID string, alias pedigree.Alias, at pedigree.At) (out pedigree.AliasMove, err error) {
@@ -88,8 +104,11 @@ func (r *Registrar) RemoveAlias(ctx context.Context, p pedigree.Principal, proje
 		if err := r.authorise(ctx, tx, p, pedigree.AliasesWrite, project); err != nil {
 			return decision{}, err
 		}
-		m, err := aliasModel(ctx, tx, pedigree.Reference{Project: project, Model: model}, alias, ifCurrent)
+		projectID, m, err := aliasModel(ctx, tx, pedigree.Reference{Project: project, Model: model}, alias, ifCurrent)
 		if err != nil {
+			return decision{}, err
+		}
+		if err := r.freeAlias(ctx, tx, p, projectID, project, m.ID, alias); err != nil {
 			return decision{}, err
 		}
 		drafts, err := m.RemoveAlias(alias, note)

@@ -359,8 +359,9 @@ func standsAlone(ctx context.Context, tx *sqlstore.Tx, modelID string, n pedigre
 		WithFix("deploy another version there, or: pedigree deployment end %s --reason …", d.ID)
 }
 
-// freeAlias refuses to remove an alias by which a deployment of the model stands.
-func freeAlias(ctx context.Context, tx *sqlstore.Tx, projectID, modelID string, alias pedigree.Alias) error {
+// freeAlias refuses to remove an alias by which a deployment of the model stands; one that
+// is protected is removed by who may deploy.
+func (r *Registrar) freeAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, projectID string, project pedigree.ProjectName, modelID string, alias pedigree.Alias) error {
 	targets, err := tx.TiedTargets(ctx, projectID, alias)
 	if err != nil {
 		return err
@@ -373,6 +374,97 @@ func freeAlias(ctx context.Context, tx *sqlstore.Tx, projectID, modelID string, 
 		if d := place.Current(); d != nil && d.ModelID == modelID {
 			return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, which runs %s", alias, place.Target.Name, d.Reference()).
 				WithFix("pedigree deployment end %s --reason …", d.ID)
+		}
+	}
+	protected, err := protectedAlias(ctx, tx, projectID, project, alias)
+	if err != nil || !protected {
+		return err
+	}
+	return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, project)
+}
+
+// protectedAlias says whether a policy protects an alias.
+func protectedAlias(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, alias pedigree.Alias) (bool, error) {
+	if err := tx.WatchPolicies(ctx, projectID); err != nil {
+		return false, err
+	}
+	policies, err := tx.Policies(ctx, projectID, project)
+	return policies.ProtectsAlias(alias), err
+}
+
+// unused refuses to delete a version, or a whole model for number 0, that is deployed or
+// that a protected alias names.
+func (r *Registrar) unused(ctx context.Context, tx *sqlstore.Tx, project pedigree.ProjectName, modelID string, n pedigree.VersionNumber, aliases []pedigree.Alias) error {
+	if err := standsAlone(ctx, tx, modelID, n); err != nil {
+		return err
+	}
+	projectID, err := tx.ProjectID(ctx, project)
+	if err != nil {
+		return err
+	}
+	for _, alias := range aliases {
+		protected, err := protectedAlias(ctx, tx, projectID, project, alias)
+		if err != nil {
+			return err
+		}
+		if protected {
+			return pedigree.Errorf(pedigree.CodeRefused, "the protected alias %s names it", alias).WithFix("move the alias to another version first")
+		}
+	}
+	return nil
+}
+
+// newAlias refuses a registration that would move an alias which only a deployment, or the
+// gates, may move: the version is to be looked at first.
+func newAlias(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, model pedigree.Name, alias pedigree.Alias) error {
+	targets, err := tx.TiedTargets(ctx, projectID, alias)
+	if err != nil {
+		return err
+	}
+	protected, err := protectedAlias(ctx, tx, projectID, project, alias)
+	if err != nil || len(targets) == 0 && !protected {
+		return err
+	}
+	return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is protected or tied to a target: a version is registered first, and then moved through the gates", alias).
+		WithFix("register without the alias, then: pedigree alias set %s@%s VERSION", model, alias)
+}
+
+// guardStage passes a version through the gates that the alias of the same name, in any
+// case, has; stage is MLflow's.
+func (r *Registrar) guardStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, stage string) error {
+	if stage == pedigree.StagedNone || stage == pedigree.StagedArchived {
+		return nil
+	}
+	for _, alias := range []string{stage, strings.ToLower(stage), strings.ToUpper(stage)} {
+		targets, err := tx.TiedTargets(ctx, projectID, pedigree.Alias(alias))
+		if err != nil {
+			return err
+		}
+		protected, err := protectedAlias(ctx, tx, projectID, ref.Project, pedigree.Alias(alias))
+		if err != nil {
+			return err
+		}
+		if len(targets) == 0 && !protected {
+			continue
+		}
+		if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
+			return err
+		}
+		w, err := r.weighing(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		if len(targets) > 0 {
+			if _, err := w.tied(ctx, targets, pedigree.Alias(alias)); err != nil {
+				return err
+			}
+		}
+		d, err := w.judge(ctx, pedigree.Deploy{Role: pedigree.RolePrimary})
+		if err != nil {
+			return err
+		}
+		if err := d.Err("the stage " + stage + " for " + w.version.Reference().String()); err != nil {
+			return err
 		}
 	}
 	return nil

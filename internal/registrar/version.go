@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/gate"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
 )
 
@@ -192,12 +193,12 @@ func (r *Registrar) version(ctx context.Context, p pedigree.Principal, permissio
 }
 
 // changeVersion loads a version, checks what the caller believes of it, and decides.
-func (r *Registrar) changeVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, ifMatch *int64,
+func (r *Registrar) changeVersion(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, ref pedigree.Reference, ifMatch *int64,
 	f func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error),
 ) (pedigree.Version, error) {
 	var before pedigree.Version
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
-		if err := r.authorise(ctx, tx, p, pedigree.VersionsWrite, ref.Project); err != nil {
+		if err := r.authorise(ctx, tx, p, permission, ref.Project); err != nil {
 			return decision{}, err
 		}
 		_, id, err := modelID(ctx, tx, ref.Project, ref.Model)
@@ -230,7 +231,7 @@ func (r *Registrar) changeVersion(ctx context.Context, p pedigree.Principal, ref
 // Amend changes the record of a version; both the old and the new stay readable.
 // ifMatch, where not nil, is the Changed that the caller has seen.
 func (r *Registrar) Amend(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, amend pedigree.Amend, ifMatch *int64) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
 		if err := r.resolveParents(ctx, tx, p, ref.Project, amend.Record.Parents); err != nil {
 			return decision{}, err
 		}
@@ -242,15 +243,38 @@ func (r *Registrar) Amend(ctx context.Context, p pedigree.Principal, ref pedigre
 		if err != nil {
 			return decision{}, err
 		}
+		if err := staleApproval(ctx, tx, v, project, drafts); err != nil {
+			return decision{}, err
+		}
 		evidence := pedigree.Record{Evidence: amend.Record.Evidence}
 		blobs, err := evidence.Blobs()
 		return decision{drafts: drafts, project: project, blobs: blobs}, err
 	})
 }
 
+// staleApproval notes in the amendments of a version that what was approved is not what is
+// there any more.
+func staleApproval(ctx context.Context, tx *sqlstore.Tx, v *pedigree.Version, projectID string, drafts []pedigree.Draft) error {
+	if v.Approval == nil || len(v.Approval.Opinions) == 0 {
+		return nil
+	}
+	if err := tx.WatchPolicies(ctx, projectID); err != nil {
+		return err
+	}
+	policies, err := tx.Policies(ctx, projectID, v.Project)
+	if err != nil {
+		return err
+	}
+	evidence := slices.ContainsFunc(policies, func(p pedigree.Policy) bool { return gate.Reads(&p) })
+	for i := range drafts {
+		drafts[i].Stale(evidence)
+	}
+	return nil
+}
+
 // EditVersion changes the description of a version and sets tags on it.
 func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, edit pedigree.VersionEdit, ifMatch *int64) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, ref, ifMatch, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
 		drafts, err := v.Tag(edit.Tags)
 		if err == nil && edit.Description != nil {
 			var described []pedigree.Draft
@@ -263,7 +287,7 @@ func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref p
 
 // UntagVersion removes a tag. It returns [pedigree.CodeNotFound] where it is not set.
 func (r *Registrar) UntagVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, key string) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, ref, nil, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, nil, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
 		drafts, err := v.Untag(key)
 		return decision{drafts: drafts}, err
 	})
@@ -272,15 +296,19 @@ func (r *Registrar) UntagVersion(ctx context.Context, p pedigree.Principal, ref 
 // ArchiveVersion hides a version from lists. It returns [pedigree.CodeRefused] while an
 // alias names it.
 func (r *Registrar) ArchiveVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, ref, nil, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, nil, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+		if err := standsAlone(ctx, tx, v.ModelID, v.Number); err != nil {
+			return decision{}, err
+		}
 		drafts, err := v.Archive(reason)
 		return decision{drafts: drafts}, err
 	})
 }
 
-// RestoreVersion undoes [Registrar.ArchiveVersion].
+// RestoreVersion undoes [Registrar.ArchiveVersion] and [Registrar.Withdraw]; the latter asks
+// for the right to withdraw.
 func (r *Registrar) RestoreVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, ref, nil, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, nil, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
 		drafts, err := v.Restore(reason)
 		return decision{drafts: drafts}, err
 	})
@@ -289,7 +317,10 @@ func (r *Registrar) RestoreVersion(ctx context.Context, p pedigree.Principal, re
 // DeleteVersion takes a version out of every list; its history stays. It returns
 // [pedigree.CodeRefused] while an alias names it and force is false.
 func (r *Registrar) DeleteVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string, force bool, ifMatch *int64) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, ref, ifMatch, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+		if err := r.unused(ctx, tx, ref.Project, v.ModelID, v.Number, v.Aliases); err != nil {
+			return decision{}, err
+		}
 		drafts, err := v.Delete(reason, force)
 		return decision{drafts: drafts}, err
 	})

@@ -156,14 +156,14 @@ WHERE b.project = '' AND b.role = $1 AND b.to_seq IS NULL AND b.member <> $2`, [
 	return n > 0, tx.s.d.translate(err, "count the administrators")
 }
 
-// ActedFor is the id of the person for whom a service account acted at an event, "" for
-// none that was known and for other actors.
-func (tx *Tx) ActedFor(ctx context.Context, account string, seq int64) (person string, err error) {
-	err = tx.row(ctx, "SELECT acts_for FROM view_accounts WHERE id = $1 AND from_seq <= $2 ORDER BY from_seq DESC LIMIT 1", []any{account, seq}, &person)
+// ActedFor is the kind of the account that an actor was at an event, "" for none, and the
+// id of the person for whom a service account acted, "" for none that was known.
+func (tx *Tx) ActedFor(ctx context.Context, account string, seq int64) (kind pedigree.AccountKind, person string, err error) {
+	err = tx.row(ctx, "SELECT kind, acts_for FROM view_accounts WHERE id = $1 AND from_seq <= $2 ORDER BY from_seq DESC LIMIT 1", []any{account, seq}, (*string)(&kind), &person)
 	if errors.Is(err, errNoRows) {
-		return "", nil
+		return "", "", nil
 	}
-	return person, tx.s.d.translate(err, "read an account")
+	return kind, person, tx.s.d.translate(err, "read an account")
 }
 
 // Names are the names that accounts and groups have now, by their ids. Whoever has none

@@ -156,7 +156,7 @@ func (tx *Tx) TiedTargets(ctx context.Context, projectID string, alias pedigree.
 		return nil, err
 	}
 	var out []string
-	err := tx.each(ctx, "read targets", "SELECT id FROM view_targets WHERE project = $1 AND deleted_seq IS NULL AND lower(alias) = lower($2) ORDER BY seq", []any{projectID, string(alias)}, func(rows rows) error {
+	err := tx.each(ctx, "read targets", "SELECT id FROM view_targets WHERE project = $1 AND deleted_seq IS NULL AND alias = $2 ORDER BY seq", []any{projectID, string(alias)}, func(rows rows) error {
 		var id string
 		err := rows.Scan(&id)
 		out = append(out, id)
