@@ -116,3 +116,19 @@ type Finding struct {
 	// Rollback is the command that goes back.
 	Rollback string `json:"rollback,omitempty"`
 }
+
+// Compare says of each instance whether it runs what is desired, and whether it has been
+// silent for too long, and counts them; desired is nil where nothing is.
+func (s *TargetStatus) Compare(desired *Deployment, now time.Time) {
+	s.Lagging, s.Silent = 0, 0
+	for k := range s.Instances {
+		i := &s.Instances[k]
+		i.Matches, i.Silent = i.Runs(desired), now.Sub(i.SeenAt) > s.Target.Silence()
+		switch {
+		case i.Silent:
+			s.Silent++
+		case !i.Matches:
+			s.Lagging++
+		}
+	}
+}

@@ -245,3 +245,21 @@ func TargetKey(projectID string, name TargetName) string {
 // TiedKey is the concurrency subject of the alias ties of a project's targets: a decision
 // about an alias rests on which targets tie it.
 func TiedKey(projectID string) string { return "tied:" + projectID }
+
+// ParseTargetReference reads "target:prod/fraud-api" and "target:risk:prod/fraud-api", what is
+// deployed there; ok is false for any other text. project is "" where none is named.
+func ParseTargetReference(s string) (project ProjectName, name TargetName, ok bool) {
+	rest, ok := strings.CutPrefix(s, "target:")
+	if !ok {
+		return "", "", false
+	}
+	if before, after, found := strings.Cut(rest, ":"); found {
+		p, err := ParseProjectName(before)
+		if err != nil {
+			return "", "", false
+		}
+		project, rest = p, after
+	}
+	name, err := ParseTarget(rest)
+	return project, name, err == nil
+}

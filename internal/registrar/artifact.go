@@ -72,8 +72,8 @@ func (r *Registrar) PutBlob(ctx context.Context, p pedigree.Principal, project p
 
 // ReceiveBlob stores the bytes of body, whose digest nobody knows yet, in the project, and
 // keeps them for at least [sqlstore.Lease] from now.
-func (r *Registrar) ReceiveBlob(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, body io.Reader) (pedigree.Digest, int64, error) {
-	id, err := r.projectID(ctx, project)
+func (r *Registrar) ReceiveBlob(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, body io.Reader) (pedigree.Digest, int64, error) {
+	id, err := r.projectFor(ctx, p, pedigree.VersionsWrite, project)
 	if err != nil {
 		return "", 0, err
 	}

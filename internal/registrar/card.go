@@ -202,11 +202,15 @@ func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pe
 		if err != nil {
 			return decision{}, err
 		}
-		if _, id, err = modelID(ctx, tx, ref.Project, ref.Model); err != nil {
+		var projectID string
+		if projectID, id, err = modelID(ctx, tx, ref.Project, ref.Model); err != nil {
 			return decision{}, err
 		}
 		v := pedigree.Version{Project: ref.Project, Model: ref.Model, ModelID: id, Number: ref.Version}
 		if err := tx.Stands(ctx, &v); err != nil {
+			return decision{}, err
+		}
+		if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, stage); err != nil {
 			return decision{}, err
 		}
 		number = v.Number

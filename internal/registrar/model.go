@@ -2,6 +2,8 @@ package registrar
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
@@ -204,6 +206,9 @@ func (r *Registrar) DeleteModel(ctx context.Context, p pedigree.Principal, proje
 		}
 		m, err := tx.Model(ctx, project, id)
 		if err != nil {
+			return decision{}, err
+		}
+		if err := r.unused(ctx, tx, project, id, 0, slices.Sorted(maps.Keys(m.Aliases))); err != nil {
 			return decision{}, err
 		}
 		if err := checkMatch(string(name), ifMatch, m.Changed); err != nil {

@@ -51,6 +51,11 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 			return decision{}, err
 		}
 		undecided = policies.Satisfied(nil)
+		for _, alias := range reg.Aliases {
+			if err := newAlias(ctx, tx, projectID, project, name, alias); err != nil {
+				return decision{}, err
+			}
+		}
 		id, err := tx.ModelID(ctx, projectID, name)
 		if err != nil {
 			return decision{}, err
@@ -274,7 +279,16 @@ func staleApproval(ctx context.Context, tx *sqlstore.Tx, v *pedigree.Version, pr
 
 // EditVersion changes the description of a version and sets tags on it.
 func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, edit pedigree.VersionEdit, ifMatch *int64) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+		if stage, ok := edit.Tags[pedigree.StageTag]; ok && stage != v.Tags[pedigree.StageTag] {
+			projectID, err := tx.ProjectID(ctx, ref.Project)
+			if err == nil {
+				err = r.guardStage(ctx, tx, p, v.Exact(), projectID, stage)
+			}
+			if err != nil {
+				return decision{}, err
+			}
+		}
 		drafts, err := v.Tag(edit.Tags)
 		if err == nil && edit.Description != nil {
 			var described []pedigree.Draft

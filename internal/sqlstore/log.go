@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -188,6 +189,11 @@ func (tx *Tx) Entries(ctx context.Context, q pedigree.EventQuery) ([]pedigree.En
 	}
 	args = append(args, pedigree.Page{Limit: q.Limit}.Size())
 	text := "SELECT e.seq, e.envelope FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY e.seq " + order + " LIMIT $" + itoa(len(args))
+	return tx.entries(ctx, text, args)
+}
+
+// entries reads the entries whose seq and envelope a query gives.
+func (tx *Tx) entries(ctx context.Context, text string, args []any) ([]pedigree.Entry, error) {
 	var out []pedigree.Entry
 	var seqs []int64
 	err := tx.each(ctx, "read the log", text, args, func(rows rows) error {
@@ -255,4 +261,32 @@ func (s *Store) Views(ctx context.Context, w io.Writer) error {
 		}
 		return nil
 	})
+}
+
+// ChangeQuery chooses events of a time.
+type ChangeQuery struct {
+	// Subject is the id of a target or a model: events about it and its versions, and
+	// those that refer to it. Project is an id: everything that belongs to it.
+	Subject, Project string
+	From, To         time.Time
+	After            int64
+	Limit            int
+}
+
+// Changes reads the entries that q chooses, oldest first.
+func (tx *Tx) Changes(ctx context.Context, q ChangeQuery) ([]pedigree.Entry, error) {
+	args := []any{micros(q.From), micros(q.To), q.After}
+	in := ""
+	if q.Subject != "" {
+		args = append(args, q.Subject, q.Subject+"/", q.Subject+"0")
+		in = "SELECT seq FROM log_events WHERE subject = $4 UNION SELECT seq FROM log_refs WHERE ref = $4 UNION SELECT seq FROM log_events WHERE subject > $5 AND subject < $6"
+	} else {
+		args = append(args, q.Project, pedigree.PolicySubject(q.Project))
+		in = `SELECT seq FROM log_events WHERE subject IN ($4, $5) UNION SELECT seq FROM log_refs WHERE ref = $4
+UNION SELECT e.seq FROM log_events e JOIN view_models m ON e.subject = m.id OR e.subject > m.id || '/' AND e.subject < m.id || '0' WHERE m.project = $4 AND e.time >= $1 AND e.time <= $2
+UNION SELECT e.seq FROM log_events e JOIN view_targets t ON e.subject = t.id WHERE t.project = $4
+UNION SELECT r.seq FROM log_refs r JOIN view_targets t ON r.ref = t.id WHERE t.project = $4`
+	}
+	args = append(args, q.Limit)
+	return tx.entries(ctx, "SELECT e.seq, e.envelope FROM log_events e WHERE e.time >= $1 AND e.time <= $2 AND e.seq > $3 AND e.seq IN ("+in+") ORDER BY e.seq LIMIT $"+itoa(len(args)), args)
 }

@@ -1,0 +1,245 @@
+package gate
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// measurement is one metric of a version, and what it was measured on.
+type measurement struct {
+	pedigree.Metric
+	version *pedigree.Version
+	// digest is that of the metric, or of the data reference that the metric names by its
+	// role; data is where that one is, for those without a digest.
+	digest pedigree.Digest
+	data   string
+}
+
+func measure(v *pedigree.Version, m pedigree.Metric) measurement {
+	out := measurement{Metric: m, version: v, digest: m.Digest}
+	if m.Dataset == "" {
+		return out
+	}
+	named := 0
+	for i := range v.Record.Data {
+		d := &v.Record.Data[i]
+		if d.Role != m.Dataset {
+			continue
+		}
+		if named++; named > 1 {
+			// Two references of one role: which of them it was is not recorded.
+			out.digest, out.data = m.Digest, ""
+			return out
+		}
+		out.digest = cmp.Or(m.Digest, d.Digest)
+		out.data = strings.TrimSpace(string(d.URI) + " " + d.Version)
+	}
+	return out
+}
+
+// where says what it was measured on, for people.
+func (m *measurement) where() string {
+	var parts []string
+	if s := place(m.Dataset, m.Split); s != "" {
+		parts = append(parts, short(s))
+	}
+	switch {
+	case m.digest != "":
+		parts = append(parts, string(m.digest))
+	case m.data != "":
+		parts = append(parts, short(m.data))
+	}
+	if len(parts) == 0 {
+		return "data that is not recorded"
+	}
+	return strings.Join(parts, " ")
+}
+
+// place is data set and split as flags have them: test, test/eu.
+func place(dataset, split string) string {
+	if split == "" {
+		return dataset
+	}
+	return dataset + "/" + split
+}
+
+// comparable says whether two measurements can be compared: they are of the same split,
+// and of the same data. The digest says which data it is, where both have one; where
+// neither has, the name of the data set and the place of its data reference. One with and
+// one without a digest can't be compared: nobody knows.
+func (m *measurement) comparable(other *measurement) bool {
+	if m.Split != other.Split {
+		return false
+	}
+	if m.digest != "" || other.digest != "" {
+		return m.digest == other.digest
+	}
+	return m.Dataset == other.Dataset && (m.data == "" || other.data == "" || m.data == other.data)
+}
+
+// pair are the measurements of one metric that an expression read: those of the version,
+// and those of the version that it would replace.
+type pair struct{ own, current []measurement }
+
+// metrics is the map of a version's measurements.
+func (o *object) metrics() ref.Val {
+	v := o.of.(*judged).version
+	k := &keyed{at: o, field: o.kind.byName["metrics"]}
+	for _, m := range v.Record.Metrics {
+		if !slices.Contains(k.keys, m.Name) {
+			k.keys = append(k.keys, m.Name)
+		}
+	}
+	slices.Sort(k.keys)
+	k.has = func(key string) bool { return len(candidates(v, key)) > 0 }
+	k.get = func(key string) (ref.Val, error) {
+		m, err := o.measurement(k, key)
+		if err != nil {
+			return nil, err
+		}
+		if math.IsNaN(float64(m.Value)) {
+			o.trace.complain(miss{at: o, text: keyPath("metrics", "metrics", key) + whose(o) + " is NaN"})
+		}
+		if err := o.compare(m); err != nil {
+			return nil, err
+		}
+		return types.Double(m.Value), nil
+	}
+	return k
+}
+
+// candidates are the measurements that a key may mean: NAME, or NAME@WHERE, where WHERE is
+// a data set, a split, or DATASET/SPLIT.
+func candidates(v *pedigree.Version, key string) []pedigree.Metric {
+	name, where, named := strings.Cut(key, "@")
+	var out []pedigree.Metric
+	for _, m := range v.Record.Metrics {
+		if m.Name == name && (!named || where == m.Split || where == m.Dataset || where == place(m.Dataset, m.Split)) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// choose picks the measurement that a key means: the only one; otherwise the only one
+// without data set and split; otherwise the only one on the test data.
+func choose(found []pedigree.Metric) (pedigree.Metric, bool) {
+	for _, rule := range []func(m pedigree.Metric) bool{
+		func(pedigree.Metric) bool { return true },
+		func(m pedigree.Metric) bool { return m.Dataset == "" && m.Split == "" },
+		func(m pedigree.Metric) bool { return m.Split == "test" || m.Dataset == "test" && m.Split == "" },
+	} {
+		var chosen []pedigree.Metric
+		for _, m := range found {
+			if rule(m) {
+				chosen = append(chosen, m)
+			}
+		}
+		if len(chosen) == 1 {
+			return chosen[0], true
+		}
+	}
+	return pedigree.Metric{}, false
+}
+
+// measurement finds the one that a key means, or notes why there is none.
+func (o *object) measurement(k *keyed, key string) (measurement, error) {
+	v := o.of.(*judged).version
+	name, where, named := strings.Cut(key, "@")
+	what := "metric " + short(name)
+	flag := "--metric " + quoted(name+"=VALUE")
+	if named {
+		what += " on " + short(where)
+		flag = "--metric " + quoted(name+"=VALUE@"+where)
+	}
+	found := candidates(v, key)
+	if len(found) == 0 {
+		text := what + whose(o) + " is not recorded"
+		if others := candidates(v, name); named && len(others) > 0 {
+			text += "; " + name + " is recorded on " + places(others)
+		} else {
+			text = suggest(text, name, k.keys)
+		}
+		o.trace.miss(o, k.field, key, text, flag)
+		return measurement{}, errors.New(text)
+	}
+	m, ok := choose(found)
+	if !ok {
+		text := fmt.Sprintf("%s%s is ambiguous, it is recorded on %s: name the split, as in metric(%q, %q)", what, whose(o), places(found), name, "test")
+		o.trace.miss(o, k.field, key, text, "")
+		o.trace.misses[len(o.trace.misses)-1].flag = "" // more metrics don't mend it
+		return measurement{}, errors.New(text)
+	}
+	return measure(v, m), nil
+}
+
+// places lists what measurements were made on.
+func places(list []pedigree.Metric) string {
+	var out []string
+	for _, m := range list {
+		out = append(out, short(cmp.Or(place(m.Dataset, m.Split), "no data set")))
+		if len(out) == maxElements {
+			break
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// compare notes that a measurement was read. It fails where the same metric was read of
+// the other version too and no two of them can be compared: whatever the expression makes
+// of the numbers would say nothing.
+func (o *object) compare(m measurement) error {
+	t := o.trace
+	p := t.measured[m.Name]
+	if p == nil {
+		if t.measured == nil {
+			t.measured = map[string]*pair{}
+		}
+		p = &pair{}
+		t.measured[m.Name] = p
+	}
+	list := &p.own
+	if o.up != nil {
+		list = &p.current
+	}
+	if !slices.ContainsFunc(*list, func(old measurement) bool { return old.Metric == m.Metric }) {
+		*list = append(*list, m)
+	}
+	if len(p.own) == 0 {
+		return nil
+	}
+	for i := range p.current {
+		c := &p.current[i]
+		if slices.ContainsFunc(p.own, func(own measurement) bool { return own.comparable(c) }) {
+			continue
+		}
+		own := &p.own[len(p.own)-1]
+		text := fmt.Sprintf(
+			"metric %s is not comparable: that of %s was measured on %s, that of %s on %s",
+			short(m.Name), own.version.Reference(), own.where(), c.version.Reference(), c.where(),
+		)
+		flag := m.Name + "=VALUE"
+		if s := place(c.Dataset, c.Split); s != "" {
+			flag += "@" + s
+		}
+		t.complain(miss{at: root(o), text: text, flag: "--metric " + quoted(flag)})
+		return errors.New(text)
+	}
+	return nil
+}
+
+func root(o *object) *object {
+	for o.up != nil {
+		o = o.up
+	}
+	return o
+}

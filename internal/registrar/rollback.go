@@ -1,0 +1,339 @@
+package registrar
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/blob"
+	"github.com/pedigree-ml/pedigree/internal/sqlstore"
+)
+
+// maxAffected bounds the executions and the versions that a plan names.
+const maxAffected = 100
+
+// PlanRollback says what a rollback of a target would do, and whether it may. The overrides
+// are taken into account and not judged.
+func (r *Registrar) PlanRollback(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, target pedigree.TargetName, rollback pedigree.Rollback) (out pedigree.RollbackPlan, err error) {
+	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		_, id, err := r.findTarget(ctx, tx, p, pedigree.RecordsRead, project, target)
+		if err != nil {
+			return err
+		}
+		plan, err := r.planRollback(ctx, tx, id, rollback)
+		if err != nil {
+			return err
+		}
+		out = plan.RollbackPlan
+		out.AsOf = tx.AsOf()
+		if err := out.Decision.Override(rollback.Overrides); err != nil {
+			return err
+		}
+		return plan.affected(ctx, tx, &out)
+	})
+	return out, err
+}
+
+// Rollback goes back to what rollback names, or to the latest earlier deployment that was
+// good: one append, which opens the deployment that restores it and, where the target asks
+// for no confirmation, makes it active and moves the tied alias. It returns
+// [pedigree.CodeRefused] with every check that failed and was not overridden.
+func (r *Registrar) Rollback(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, target pedigree.TargetName, rollback pedigree.Rollback) (pedigree.Deployment, error) {
+	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+		projectID, id, err := r.findTarget(ctx, tx, p, pedigree.DeploymentsRollback, project, target)
+		if err != nil {
+			return decision{}, err
+		}
+		plan, err := r.planRollback(ctx, tx, id, rollback)
+		if err != nil {
+			return decision{}, err
+		}
+		if err := tx.WatchPolicies(ctx, projectID); err != nil {
+			return decision{}, err
+		}
+		if len(rollback.Overrides) > 0 {
+			w := weighing{r: r, tx: tx, policies: plan.policies, version: plan.version}
+			if err := w.override(ctx, p, &plan.Decision, rollback.Overrides); err != nil {
+				return decision{}, err
+			}
+		}
+		drafts, err := plan.place.Deploy(r.newID("dep"), &plan.version, pedigree.Deploy{
+			Image: plan.To.Image, Config: plan.To.Config, Note: rollback.Reason, Incident: rollback.Incident,
+		}, plan.Decision, plan.To.ID)
+		return decision{drafts: drafts}, err
+	})
+	if err != nil {
+		return pedigree.Deployment{}, err
+	}
+	return r.opened(ctx, appended)
+}
+
+// rollbackPlan is a plan with what it rests on.
+type rollbackPlan struct {
+	pedigree.RollbackPlan
+	place    pedigree.Place
+	policies pedigree.Policies
+	version  pedigree.Version
+}
+
+func (r *Registrar) planRollback(ctx context.Context, tx *sqlstore.Tx, targetID string, rollback pedigree.Rollback) (*rollbackPlan, error) {
+	place, err := tx.Place(ctx, targetID)
+	if err != nil {
+		return nil, err
+	}
+	plan := &rollbackPlan{place: place}
+	plan.Target, plan.Project, plan.Alias = place.Target.Name, place.Target.Project, place.Target.Alias
+	current := place.Current()
+	plan.From = current
+	if rollback.IfCurrent != "" && (current == nil || current.ID != rollback.IfCurrent) {
+		e := pedigree.Errorf(pedigree.CodeConflict, "%s does not run deployment %s any more", plan.Target, rollback.IfCurrent).WithFix("look with: pedigree which %s", plan.Target)
+		if current != nil {
+			e.Current = current.ID
+		}
+		return nil, e
+	}
+	if err := plan.choose(ctx, tx, rollback.To); err != nil {
+		return nil, err
+	}
+	to := &plan.To
+	projectID, err := tx.ProjectID(ctx, plan.Project)
+	if err != nil {
+		return nil, err
+	}
+	if plan.policies, err = tx.Policies(ctx, projectID, plan.Project); err != nil {
+		return nil, err
+	}
+	if plan.version, err = tx.Version(ctx, to.Project, to.Model, to.ModelID, to.Version); err != nil {
+		return nil, err
+	}
+	v := &plan.version
+	ready, err := tx.Readiness(ctx, targetID)
+	if err != nil {
+		return nil, err
+	}
+	plan.Decision = pedigree.Decision{
+		Policies: plan.policies.Refs(), RecordDigest: v.RecordDigest,
+		Checks: pedigree.RollbackChecks(v, to, r.bytesCheck(ctx, v, to.ID, ready), pedigree.SchemaCheck(v, &place.Target)),
+	}
+	plan.Code, plan.Config = v.Record.Code, to.Config
+	if plan.Image = to.Image; plan.Image == "" && v.Record.Runtime != nil {
+		plan.Image = v.Record.Runtime.Image
+	}
+	plan.Artifact = v.Record.Artifact
+	plan.Artifact.Files = nil
+	if current == nil {
+		return plan, nil
+	}
+	plan.Decision.Replaces = current.Reference().String()
+	from, err := tx.Version(ctx, current.Project, current.Model, current.ModelID, current.Version)
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound {
+		return plan, nil
+	}
+	plan.Note, plan.Changes = from.Record.RollbackNote, pedigree.Difference(&from.Record, &v.Record)
+	return plan, err
+}
+
+// choose finds the deployment to restore.
+func (plan *rollbackPlan) choose(ctx context.Context, tx *sqlstore.Tx, to string) error {
+	target, current := &plan.place.Target, plan.place.Current()
+	if strings.HasPrefix(to, "dep_") {
+		all, err := tx.DeploymentsByID(ctx, []string{to})
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 || all[0].TargetID != target.ID || all[0].ActiveSeq == nil {
+			return pedigree.Errorf(pedigree.CodeNotFound, "%s was never active at %s", to, target.Name).WithFix("pedigree timeline %s", target.Name)
+		}
+		plan.To = all[0]
+		return nil
+	}
+	number, model := pedigree.VersionNumber(0), pedigree.Name("")
+	if to != "" {
+		ref, err := pedigree.ParseReference(to)
+		if err != nil || ref.Version == 0 {
+			return pedigree.Errorf(pedigree.CodeInvalid, "%q is no place to go back to", to).WithFix("--to fraud/6, or --to dep_… from: pedigree timeline %s", target.Name)
+		}
+		number, model = ref.Version, ref.Model
+	}
+	before := int64(-1)
+	for {
+		history, err := tx.Deployments(ctx, sqlstore.DeploymentQuery{Target: target.ID, Role: pedigree.RolePrimary, Activated: true, Before: before, Limit: 100})
+		if err != nil {
+			return err
+		}
+		if to == "" {
+			if c := pedigree.RollbackCandidate(current, history); c != nil {
+				plan.To = *c
+				return nil
+			}
+		}
+		for _, d := range history {
+			if to != "" && d.Version == number && d.Model == model {
+				plan.To = d
+				return nil
+			}
+			before = d.Seq
+		}
+		if len(history) < 100 {
+			break
+		}
+	}
+	if to != "" {
+		return pedigree.Errorf(pedigree.CodeNotFound, "%s was never active at %s", to, target.Name).WithFix("pedigree deploy %s --to %s, or choose from: pedigree timeline %s", to, target.Name, target.Name)
+	}
+	return pedigree.Errorf(pedigree.CodeRefused, "%s has nothing to go back to: no earlier deployment was active and good", target.Name).
+		WithFix("pedigree timeline %s shows what there was; pedigree deploy puts another version there", target.Name)
+}
+
+// freshCheck is how old the background's check of bytes may be for a rollback to rest on it.
+const freshCheck = 48 * time.Hour
+
+// bytesCheck says whether the stored bytes of a version are there: each is looked up now, and
+// what the background found when it last read them is told with its age. A file that is
+// small is not read again: at night a rollback must not wait for gigabytes.
+func (r *Registrar) bytesCheck(ctx context.Context, v *pedigree.Version, deployment string, ready *pedigree.Readiness) pedigree.Check {
+	if v.Record.Artifact.Kind != pedigree.ArtifactStored {
+		return pedigree.Check{Name: pedigree.CheckBytes, State: pedigree.CheckWarned, Message: fmt.Sprintf("the artifact of %s is %s: its bytes are not kept here", v.Reference(), v.Record.Artifact.Kind)}
+	}
+	fix := "restore the stored bytes from a backup: pedigree verify " + v.Reference().String() + " says which are missing"
+	for _, f := range v.Record.Artifact.Files {
+		size, err := r.blobs.Stat(ctx, f.Digest)
+		if err == nil && size == f.Size {
+			continue
+		}
+		message := fmt.Sprintf("%s of %s has another size than recorded", f.Path, v.Reference())
+		if err != nil {
+			message = fmt.Sprintf("%s of %s can't be read: %v", f.Path, v.Reference(), err)
+		}
+		return pedigree.Check{Name: pedigree.CheckBytes, State: pedigree.CheckFailed, Fix: fix, Message: message}
+	}
+	message := fmt.Sprintf("%d files are there, not read again", len(v.Record.Artifact.Files))
+	if ready != nil && ready.Deployment == deployment {
+		age := r.now().Sub(ready.CheckedAt)
+		for _, c := range ready.Checks {
+			if c.Name == pedigree.CheckBytes && c.State == pedigree.CheckFailed && age < freshCheck {
+				return c
+			}
+			if c.Name == pedigree.CheckBytes && c.State == pedigree.CheckPassed {
+				message = fmt.Sprintf("%d files, read and compared %s ago", len(v.Record.Artifact.Files), age.Round(time.Second))
+			}
+		}
+	}
+	return pedigree.Check{Name: pedigree.CheckBytes, State: pedigree.CheckPassed, Message: message}
+}
+
+// affected adds what was made since the deployment that is left became active.
+func (plan *rollbackPlan) affected(ctx context.Context, tx *sqlstore.Tx, out *pedigree.RollbackPlan) error {
+	d := plan.From
+	if d == nil || d.ActiveSeq == nil {
+		return nil
+	}
+	var err error
+	if out.Executions, err = tx.Executions(ctx, sqlstore.ExecutionQuery{Target: d.TargetID, Model: d.ModelID, Number: d.Version, After: *d.ActiveSeq, Before: -1, Limit: maxAffected}); err != nil {
+		return err
+	}
+	seqs, err := tx.WithAttribute(ctx, "parents", "parent", pedigree.VersionSubject(d.ModelID, d.Version), maxAffected)
+	if err != nil {
+		return err
+	}
+	items, err := tx.Summaries(ctx, seqs)
+	for _, s := range items {
+		v := pedigree.Version{Project: s.Project, Model: s.Model, Number: s.Number}
+		out.Downstream = append(out.Downstream, v.Reference().String())
+	}
+	return err
+}
+
+// CheckReadiness looks whether each target could go back now: what would be restored, its
+// approval, its schema, and its stored bytes, which are read and compared. Only protected
+// targets are looked at, and those that were looked at less than every ago are passed over.
+// What was found is kept, and where it changed an event says so. It is for the background.
+func (r *Registrar) CheckReadiness(ctx context.Context, every time.Duration) error {
+	var ids []string
+	err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		ids, err = tx.AllTargets(ctx)
+		return err
+	})
+	for _, id := range ids {
+		if err == nil {
+			err = r.checkReadiness(ctx, id, every)
+		}
+	}
+	return err
+}
+
+func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Duration) error {
+	var plan *rollbackPlan
+	var before *pedigree.Readiness
+	now := pedigree.Readiness{CheckedAt: r.now().UTC()}
+	skip := false
+	err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		place, err := tx.Place(ctx, id)
+		if err != nil {
+			return err
+		}
+		projectID, err := tx.ProjectID(ctx, place.Target.Project)
+		if err != nil {
+			return err
+		}
+		policies, err := tx.Policies(ctx, projectID, place.Target.Project)
+		if err != nil {
+			return err
+		}
+		if before, err = tx.Readiness(ctx, id); err != nil {
+			return err
+		}
+		if skip = !policies.Protects(&place.Target) || place.Current() == nil; skip {
+			return nil
+		}
+		plan, err = r.planRollback(ctx, tx, id, pedigree.Rollback{})
+		if pedigree.CodeOf(err) == pedigree.CodeRefused { // nothing to go back to
+			now.Checks = []pedigree.Check{{Name: "candidate", State: pedigree.CheckFailed, Message: err.Error()}}
+			return nil
+		}
+		return err
+	})
+	if err != nil || skip {
+		return err
+	}
+	if plan != nil {
+		to := &plan.To
+		if before != nil && before.Deployment == to.ID && r.now().Sub(before.CheckedAt) < every {
+			return nil
+		}
+		now.Deployment, now.Version = to.ID, to.Reference().String()
+		bytes := r.readBytes(ctx, &plan.version)
+		now.Checks = pedigree.RollbackChecks(&plan.version, to, bytes, pedigree.SchemaCheck(&plan.version, &plan.place.Target))
+		d := pedigree.Decision{Checks: now.Checks}
+		now.Ready = len(d.Failed()) == 0
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.store.SetReadiness(ctx, id, now); err != nil {
+		return err
+	}
+	_, err = r.decide(ctx, pedigree.System, func(tx *sqlstore.Tx) (decision, error) {
+		t, err := tx.Target(ctx, id)
+		return decision{drafts: t.Ready(before, now)}, err
+	})
+	return err
+}
+
+// readBytes reads every stored file of a version and compares it with its digest.
+func (r *Registrar) readBytes(ctx context.Context, v *pedigree.Version) pedigree.Check {
+	c := r.bytesCheck(ctx, v, "", nil)
+	if c.State != pedigree.CheckPassed {
+		return c
+	}
+	for _, f := range v.Record.Artifact.Files {
+		if err := blob.Verify(ctx, r.blobs, f.Digest); err != nil {
+			c.State, c.Message = pedigree.CheckFailed, fmt.Sprintf("%s of %s: %v", f.Path, v.Reference(), err)
+			return c
+		}
+	}
+	c.Message = fmt.Sprintf("%d files read and compared", len(v.Record.Artifact.Files))
+	return c
+}
