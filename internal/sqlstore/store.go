@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -156,7 +157,15 @@ func (s *Store) first(ctx context.Context) (*sql.Tx, error) {
 
 // migrate brings the tables up to date, in one transaction under the log's lock, so
 // that any number of processes may start at once.
-func (s *Store) migrate(ctx context.Context) error {
+func (s *Store) migrate(ctx context.Context) error { return s.migrateTo(ctx, math.MaxInt) }
+
+// carries are what statements can't say, by the name of the file that comes before.
+var carries = map[string]func(ctx context.Context, d *dialect, tx *sql.Tx) error{
+	"0004_metrics.sql": carryMetrics,
+}
+
+// migrateTo runs the files that are missing up to number most.
+func (s *Store) migrateTo(ctx context.Context, most int) error {
 	entries, err := migrations.ReadDir("migrations")
 	if err != nil {
 		return err
@@ -187,7 +196,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		return pedigree.Errorf(pedigree.CodeRefused, "the database has schema version %d; this program knows %d", have, len(names)).
 			WithFix("run the newer pedigree that upgraded it")
 	}
-	for i := have; i < len(names); i++ {
+	for i := have; i < min(len(names), most); i++ {
 		text, err := migrations.ReadFile("migrations/" + names[i])
 		if err != nil {
 			return err
@@ -197,6 +206,11 @@ func (s *Store) migrate(ctx context.Context) error {
 				continue
 			}
 			if _, err := tx.ExecContext(ctx, stmt); err != nil {
+				return s.d.translate(err, "migration "+names[i])
+			}
+		}
+		if carry := carries[names[i]]; carry != nil {
+			if err := carry(ctx, s.d, tx); err != nil {
 				return s.d.translate(err, "migration "+names[i])
 			}
 		}
@@ -362,6 +376,10 @@ type Tx struct {
 	access int64
 	// checks are the subjects that a decision rests on.
 	checks map[string]int64
+	// runs are what the writer has locked, see [Tx.lockRuns]; pending are statements on
+	// own_ tables that it will execute before anything reads what they write.
+	runs    map[string]Run
+	pending statements
 }
 
 // Read runs f in a read-only transaction that sees one state of the database, as of
