@@ -49,10 +49,10 @@ type request struct {
 	ctx    context.Context
 	append *Append
 	own    func(ctx context.Context, tx *Tx) error
-	// run is the one run whose rows own is about, which the writer locks first. Where it
-	// is empty, or shared says that other rows are meant too, the log's lock is taken:
+	// runs are those whose rows own is about, which the writer locks first. Where there
+	// are none, or shared says that other rows are meant too, the log's lock is taken:
 	// whoever has that may wait for runs, and who has runs waits for nobody.
-	run    string
+	runs   []string
 	shared bool
 	// gathers says that own adds its statements to those of its neighbours.
 	gathers bool
@@ -352,13 +352,9 @@ func (b *batchState) run(ctx context.Context, batch []*request) error {
 	appends, shared := false, false
 	var runs []string
 	for _, r := range batch {
-		switch {
-		case r.append != nil:
-			appends = true
-		case r.run != "":
-			runs = append(runs, r.run)
-		}
-		shared = shared || r.append != nil || r.run == "" || r.shared
+		appends = appends || r.append != nil
+		shared = shared || len(r.runs) == 0 || r.shared
+		runs = append(runs, r.runs...)
 	}
 	if shared && b.s.d.lockLog != "" {
 		if err := b.tx.c.exec(ctx, b.s.d.lockLog); err != nil {

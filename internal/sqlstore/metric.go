@@ -6,9 +6,11 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"math"
 	"slices"
-	"strings"
+
+	"github.com/pedigree-ml/pedigree"
 )
 
 // RunMetric is one measurement.
@@ -26,7 +28,9 @@ type RunMetric struct {
 
 // The measurements of a run are written as they come, a row for all that were reported
 // at once, and sorted when somebody reads them: a row each would touch as many pages as
-// there are names. own_latest_metrics has the latest of each name, for searches.
+// there are names. own_latest_metrics has the latest of each name, for searches; what came
+// since is folded into it from time to time, and before anybody asks (see [Store.Read]).
+// own_metric_folds says which runs have such, and up to which chunk was folded.
 //
 // A chunk is a sequence of segments. A segment is the number of names, each name with its
 // length, the number of measurements, and of each the index of its name, the differences
@@ -37,6 +41,9 @@ const (
 	fewPoints = 16
 	// fullChunk is the length, in bytes, from which a chunk is not added to.
 	fullChunk = 1900
+	// foldEvery is after how many reports a run is folded, though nobody has asked, so
+	// that whoever asks does not wait long.
+	foldEvery = 32
 )
 
 // appendSegment adds a segment to a chunk.
@@ -108,19 +115,22 @@ func (r *chunkReader) bytes(n uint64) []byte {
 	return b
 }
 
-// pointsOf appends the measurements of one name in a chunk to out.
-func pointsOf(chunk []byte, key string, out []RunMetric) ([]RunMetric, error) {
+// eachPoint calls f for each measurement in a chunk, of one name or, where key is "", of
+// all.
+func eachPoint(chunk []byte, key string, f func(name []byte, time, step int64, value float64)) error {
 	r := &chunkReader{left: chunk}
+	var names [][]byte
 	for len(r.left) > 0 {
-		const absent = math.MaxUint64
-		wanted := uint64(absent)
-		for i := range r.uvarint() {
-			if string(r.bytes(r.uvarint())) == key {
-				wanted = i
-			}
+		names = names[:0]
+		for range r.uvarint() {
+			name := r.bytes(r.uvarint())
 			if r.bad {
-				return nil, errChunk
+				return errChunk
 			}
+			if key != "" && string(name) != key {
+				name = nil
+			}
+			names = append(names, name)
 		}
 		var time, step int64
 		for range r.uvarint() {
@@ -128,18 +138,18 @@ func pointsOf(chunk []byte, key string, out []RunMetric) ([]RunMetric, error) {
 			time += r.varint()
 			step += r.varint()
 			bits := r.bytes(8)
-			if r.bad {
-				return nil, errChunk
+			if r.bad || name >= uint64(len(names)) {
+				return errChunk
 			}
-			if name == wanted {
-				out = append(out, RunMetric{Key: key, Value: math.Float64frombits(binary.LittleEndian.Uint64(bits)), Time: time, Step: step})
+			if names[name] != nil {
+				f(names[name], time, step, math.Float64frombits(binary.LittleEndian.Uint64(bits)))
 			}
 		}
 		if r.bad {
-			return nil, errChunk
+			return errChunk
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // addMetrics adds measurements to a run, which is locked.
@@ -156,10 +166,7 @@ func (tx *Tx) addMetrics(ctx context.Context, run string, metrics []RunMetric, o
 			out.insert(ownModelMetrics, m.Model, m.Key, m.Time, m.Step, run, value, nan, textHash(m.Dataset+"\x00"+m.Digest), m.Dataset, m.Digest)
 		}
 	}
-	for _, m := range latestByKey(metrics) {
-		value, nan := storedMetric(m.Value)
-		out.insert(ownLatestMetrics, run, m.Key, m.Time, m.Step, value, nan)
-	}
+	out.insert(ownMetricFolds, run, 1, 0)
 	return nil
 }
 
@@ -177,7 +184,7 @@ func (tx *Tx) addChunk(ctx context.Context, run string, metrics []RunMetric, out
 		var id, before int64
 		var points []byte
 		err := tx.row(ctx, "SELECT id, latest, points FROM own_metric_chunks WHERE run = $1 ORDER BY id DESC LIMIT 1", []any{run}, &id, &before, &points)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		if err != nil && !errors.Is(err, errNoRows) {
 			return err
 		}
 		if err == nil && len(points) < fullChunk {
@@ -189,21 +196,122 @@ func (tx *Tx) addChunk(ctx context.Context, run string, metrics []RunMetric, out
 	return nil
 }
 
-// latestByKey are the latest measurements of each name, in the order of names.
-func latestByKey(metrics []RunMetric) []RunMetric {
-	latest := make(map[string]int, len(metrics))
-	out := make([]RunMetric, 0, len(metrics))
-	for _, m := range metrics {
-		i, ok := latest[m.Key]
-		if !ok {
-			latest[m.Key] = len(out)
-			out = append(out, m)
-		} else if laterMetric(m, out[i]) {
-			out[i] = m
+// foldSometimes folds a run after some reports. The count is this process's alone, and
+// lost with it: it bounds how much there is to fold, and nothing rests on it.
+func (tx *Tx) foldSometimes(ctx context.Context, run string) error {
+	const most = 10_000 // runs
+	if len(tx.s.reports) > most {
+		clear(tx.s.reports)
+	}
+	if tx.s.reports[run]++; tx.s.reports[run] < foldEvery {
+		return nil
+	}
+	return tx.fold(ctx, run)
+}
+
+// fold brings own_latest_metrics up to date for a run, which is locked.
+func (tx *Tx) fold(ctx context.Context, run string) error {
+	delete(tx.s.reports, run)
+	if err := tx.pending.flush(ctx, tx.c); err != nil {
+		return err
+	}
+	var upto int64
+	switch err := tx.row(ctx, "SELECT upto FROM own_metric_folds WHERE run = $1 AND dirty = 1", []any{run}, &upto); {
+	case errors.Is(err, errNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	latest := map[string]*RunMetric{}
+	// The last chunk that was folded may have been added to.
+	err := tx.each(ctx, "read metrics", "SELECT id, points FROM own_metric_chunks WHERE run = $1 AND id >= $2 ORDER BY id", []any{run, upto}, func(rows rows) error {
+		var chunk sql.RawBytes
+		if err := rows.Scan(&upto, &chunk); err != nil {
+			return err
+		}
+		return eachPoint(chunk, "", func(name []byte, time, step int64, value float64) {
+			m := RunMetric{Time: time, Step: step, Value: value}
+			if old := latest[string(name)]; old == nil {
+				m.Key = string(name)
+				latest[m.Key] = &m
+			} else if laterMetric(m, *old) {
+				m.Key = old.Key
+				*old = m
+			}
+		})
+	})
+	if err != nil {
+		return err
+	}
+	var out statements
+	for _, key := range slices.Sorted(maps.Keys(latest)) {
+		m := latest[key]
+		value, nan := storedMetric(m.Value)
+		out.insert(ownLatestMetrics, run, key, m.Time, m.Step, value, nan)
+	}
+	out.exec("UPDATE own_metric_folds SET dirty = 0, upto = $1 WHERE run = $2", upto, run)
+	return out.flush(ctx, tx.c)
+}
+
+// unfolded says that a reader needs the latest metrics of a run, or of all where run is
+// "", and not all are there.
+type unfolded struct{ run string }
+
+func (u *unfolded) Error() string { return "metrics are not folded yet" }
+
+// folded returns an [unfolded] where metrics of a run, or of any where run is "", are not
+// in own_latest_metrics. Once this transaction's reader has waited for them, those that
+// have come since may be left out.
+func (tx *Tx) folded(ctx context.Context, run string) error {
+	if tx.waited {
+		return nil
+	}
+	text, args := "SELECT run FROM own_metric_folds WHERE dirty = 1 LIMIT 1", []any(nil)
+	if run != "" {
+		text, args = "SELECT run FROM own_metric_folds WHERE run = $1 AND dirty = 1", []any{run}
+	}
+	var found string
+	switch err := tx.row(ctx, text, args, &found); {
+	case errors.Is(err, errNoRows):
+		return nil
+	case err != nil:
+		return tx.s.d.translate(err, "read metrics")
+	}
+	return &unfolded{run}
+}
+
+// foldAll folds a run, or all where run is "", some at a time.
+func (s *Store) foldAll(ctx context.Context, run string) error {
+	const some = 64
+	for after := ""; ; {
+		runs := []string{run}
+		if run == "" {
+			runs = runs[:0]
+			err := s.readOnce(ctx, pedigree.At{}, true, func(tx *Tx) error {
+				return tx.each(ctx, "read metrics", "SELECT run FROM own_metric_folds WHERE dirty = 1 AND run > $1 ORDER BY run LIMIT "+itoa(some), []any{after}, func(rows rows) error {
+					var r string
+					err := rows.Scan(&r)
+					runs = append(runs, r)
+					return err
+				})
+			})
+			if err != nil || len(runs) == 0 {
+				return err
+			}
+			after = runs[len(runs)-1]
+		}
+		err := s.submit(&request{ctx: ctx, runs: runs, answer: make(chan outcome, 1), own: func(ctx context.Context, tx *Tx) error {
+			for _, r := range runs {
+				if err := tx.fold(ctx, r); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}).err
+		if err != nil || len(runs) < some {
+			return err
 		}
 	}
-	slices.SortFunc(out, func(a, b RunMetric) int { return strings.Compare(a.Key, b.Key) })
-	return out
 }
 
 // laterMetric says whether a is later than b: by step, then time, then value.
@@ -278,9 +386,9 @@ func (tx *Tx) MetricHistory(ctx context.Context, project, run, key string, after
 		if err := rows.Scan(&chunk); err != nil {
 			return err
 		}
-		var err error
-		out, err = pointsOf(chunk, key, out)
-		return err
+		return eachPoint(chunk, key, func(_ []byte, time, step int64, value float64) {
+			out = append(out, RunMetric{Key: key, Value: value, Time: time, Step: step})
+		})
 	})
 	if err != nil {
 		return nil, err

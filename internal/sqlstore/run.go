@@ -130,7 +130,7 @@ func (s *Store) changeRun(ctx context.Context, project, id string, f func(ctx co
 }
 
 func changeRun(ctx context.Context, project, id string, f func(ctx context.Context, tx *Tx, r Run) error) *request {
-	return &request{ctx: ctx, run: id, answer: make(chan outcome, 1), own: func(ctx context.Context, tx *Tx) error {
+	return &request{ctx: ctx, runs: []string{id}, answer: make(chan outcome, 1), own: func(ctx context.Context, tx *Tx) error {
 		r, err := tx.lockedRun(ctx, id)
 		if err != nil {
 			return err
@@ -274,7 +274,10 @@ func (s *Store) LogBatch(ctx context.Context, project, id string, b RunBatch) er
 			}
 		}
 		tx.pending.merge(&out)
-		return nil
+		if len(b.Metrics) == 0 {
+			return nil
+		}
+		return tx.foldSometimes(ctx, id)
 	}))
 	r.gathers = true
 	return s.submit(r).err
@@ -410,6 +413,9 @@ func (tx *Tx) addRunModels(ctx context.Context, run, direction string, models []
 // Run reads a run with all that was logged, deleted or not. It returns
 // [pedigree.CodeNotFound].
 func (tx *Tx) Run(ctx context.Context, project, id string) (Run, error) {
+	if err := tx.folded(ctx, id); err != nil {
+		return Run{}, err
+	}
 	runs, err := tx.runsByID(ctx, project, []string{id})
 	if err == nil && len(runs) == 0 {
 		err = noRun(id)
@@ -519,6 +525,9 @@ func (tx *Tx) SearchRuns(ctx context.Context, q RunSearch) ([]Run, []any, error)
 	}
 	if len(q.Experiments) == 0 {
 		return nil, nil, nil
+	}
+	if err := tx.folded(ctx, ""); err != nil {
+		return nil, nil, err
 	}
 	c := &compiler{tx: tx, ctx: ctx}
 	from, err := c.runDriver(q.Clauses)

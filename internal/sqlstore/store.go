@@ -57,6 +57,7 @@ type Store struct {
 	closing sync.Once
 	readers *pool
 	pgx     *pgxpool.Pool
+	reports map[string]int // of the writer alone: reports of a run since it was folded
 	// fault, where a test sets it, may fail a batch before or after its commit.
 	fault func(point string) error
 	// policies keeps policies by the event that applied them.
@@ -70,6 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		now: cfg.Now, rand: cfg.Rand, log: cfg.Log,
 		queue: make(chan *request, 1024), stop: make(chan struct{}), stopped: make(chan struct{}),
+		reports: map[string]int{},
 	}
 	connections := cfg.Connections
 	if connections == 0 {
@@ -380,12 +382,27 @@ type Tx struct {
 	// own_ tables that it will execute before anything reads what they write.
 	runs    map[string]Run
 	pending statements
+	// waited says that the reader has waited for [Store.foldAll].
+	waited bool
 }
 
 // Read runs f in a read-only transaction that sees one state of the database, as of
 // at. It returns [pedigree.CodeNotRecorded] for a moment before the first event, and
-// what f returns.
+// what f returns. f may run twice: where it needs metrics that have come since they were
+// last folded, they are, and f is called again.
 func (s *Store) Read(ctx context.Context, at pedigree.At, f func(tx *Tx) error) error {
+	err := s.readOnce(ctx, at, false, f)
+	var u *unfolded
+	if errors.As(err, &u) {
+		if err := s.foldAll(ctx, u.run); err != nil {
+			return err
+		}
+		err = s.readOnce(ctx, at, true, f)
+	}
+	return err
+}
+
+func (s *Store) readOnce(ctx context.Context, at pedigree.At, waited bool, f func(tx *Tx) error) error {
 	c, err := s.readers.begin(ctx, s, s.d.beginRead)
 	if err != nil {
 		return s.d.translate(err, "begin to read")
@@ -397,7 +414,7 @@ func (s *Store) Read(ctx context.Context, at pedigree.At, f func(tx *Tx) error) 
 			s.readers.drop(nil)
 		}
 	}()
-	tx := &Tx{s: s, c: c, checks: map[string]int64{}}
+	tx := &Tx{s: s, c: c, checks: map[string]int64{}, waited: waited}
 	if err := tx.moment(ctx, at); err != nil {
 		return err
 	}
