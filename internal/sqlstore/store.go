@@ -163,7 +163,7 @@ func (s *Store) migrate(ctx context.Context) error { return s.migrateTo(ctx, mat
 
 // carries are what statements can't say, by the name of the file that comes before.
 var carries = map[string]func(ctx context.Context, d *dialect, tx *sql.Tx) error{
-	"0004_metrics.sql": carryMetrics,
+	"0006_metrics.sql": carryMetrics,
 }
 
 // migrateTo runs the files that are missing up to number most.
