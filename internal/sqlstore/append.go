@@ -250,6 +250,7 @@ func (s *Store) commit(c *conn, batch []*request) *conn {
 		if !serialization(err) || try == 2 {
 			break
 		}
+		s.log.Info("PostgreSQL asked to try a write again", "error", err.Error())
 	}
 	err = s.d.translate(err, "write")
 	if len(batch) > 1 && pedigree.CodeOf(err) != pedigree.CodeUnavailable || len(batch) > 1 && serialization(err) {
