@@ -95,18 +95,18 @@ func TestPage(t *testing.T) {
 	r := &report{command: "go run ./bench"}
 	r.table("Title", "Note.", "a", "b").add("1", "2")
 	r.table("Title", "Note.", "a", "b").add("3", "4")
-	once, err := insert(string(page), r.markdown())
+	once, err := insert(string(page), "bench", r.markdown())
 	if err != nil {
 		t.Fatal(err)
 	}
-	twice, err := insert(once, r.markdown())
+	twice, err := insert(once, "bench", r.markdown())
 	if err != nil || twice != once {
 		t.Errorf("a second insert changes the page (error %v)", err)
 	}
 	if want := "### Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n\nNote.\n"; !strings.Contains(once, want) {
 		t.Errorf("the page does not hold %q", want)
 	}
-	if _, err := insert("no markers", ""); err == nil {
+	if _, err := insert("no markers", "bench", ""); err == nil {
 		t.Error("insert into a page without markers is no error")
 	}
 }
@@ -210,11 +210,12 @@ func TestClient(t *testing.T) {
 		}
 	}()
 	var phase atomic.Int32
+	var counted atomic.Int64
 	phase.Store(counting)
 	sent := 0
 	load := &load{want: 200, next: func(_, n int) []byte { sent = n + 1; return get("x") }}
 	var s sample
-	err = load.client(t.Context(), l.Addr().String(), 0, &phase, &s)
+	err = load.client(t.Context(), l.Addr().String(), 0, &phase, &counted, &s)
 	if s.answers != 2 || len(s.latencies) != 2 {
 		t.Errorf("the client counted %+v, want two answers", s)
 	}

@@ -84,6 +84,11 @@ type load struct {
 	// another: what next returns may be changed by its next call for the same client.
 	next func(client, n int) []byte
 	want int // status of the answers
+	// least, where not 0, is how many answers a round waits for at least: a round of a
+	// slow server is as long as it takes, up to patience.
+	least int
+	// lenient counts an answer of another status as a failure, and goes on.
+	lenient bool
 	// beside, where not nil, runs as long as the load does.
 	beside *load
 }
@@ -92,6 +97,7 @@ type load struct {
 type sample struct {
 	rate      float64         // answers a second
 	answers   int             // that came while the round was counting
+	failures  int             // of a lenient load
 	latencies []time.Duration // of those, and of what was under way when it ended
 	cpu       time.Duration   // processor time of the server meanwhile
 	beside    float64         // answers a second of the load beside it
@@ -107,6 +113,7 @@ const (
 // run sends the load to a process for a while, after a tenth of that for warming up.
 func (l *load) run(ctx context.Context, p *process, d time.Duration) (sample, error) {
 	var phase atomic.Int32
+	var counted atomic.Int64
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var clients sync.WaitGroup
@@ -114,7 +121,7 @@ func (l *load) run(ctx context.Context, p *process, d time.Duration) (sample, er
 		samples := make([]sample, l.clients)
 		for i := range l.clients {
 			clients.Go(func() {
-				if err := l.client(ctx, p.addr(), i, &phase, &samples[i]); err != nil {
+				if err := l.client(ctx, p.addr(), i, &phase, &counted, &samples[i]); err != nil {
 					cancel(fmt.Errorf("%s: %w", l.name, err)) // the first error counts
 				}
 			})
@@ -131,12 +138,16 @@ func (l *load) run(ctx context.Context, p *process, d time.Duration) (sample, er
 	begin := time.Now()
 	phase.Store(counting)
 	wait(ctx, d)
+	for counted.Load() < int64(l.least) && ctx.Err() == nil && time.Since(begin) < patience {
+		wait(ctx, d/10)
+	}
 	phase.Store(over)
 	took := time.Since(begin).Seconds()
 	s := sample{cpu: p.cpu() - cpu}
 	clients.Wait()
 	for _, c := range own {
 		s.answers += c.answers
+		s.failures += c.failures
 		s.latencies = append(s.latencies, c.latencies...)
 	}
 	for _, c := range beside {
@@ -147,7 +158,7 @@ func (l *load) run(ctx context.Context, p *process, d time.Duration) (sample, er
 }
 
 // client is one of the load's clients; it notes in s what it got.
-func (l *load) client(ctx context.Context, addr string, i int, phase *atomic.Int32, s *sample) error {
+func (l *load) client(ctx context.Context, addr string, i int, phase *atomic.Int32, counted *atomic.Int64, s *sample) error {
 	c, err := dial(ctx, addr)
 	if err != nil {
 		return err
@@ -161,12 +172,17 @@ func (l *load) client(ctx context.Context, addr string, i int, phase *atomic.Int
 		if err != nil {
 			return err
 		}
+		if status != l.want && l.lenient {
+			s.failures++
+			continue
+		}
 		if status != l.want {
 			return fmt.Errorf("status %d: %s", status, body)
 		}
 		switch phase.Load() {
 		case counting:
 			s.answers++
+			counted.Add(1)
 			s.latencies = append(s.latencies, took)
 		case over: // not counted, but slow answers must not be left out of the percentiles
 			s.latencies = append(s.latencies, took)
@@ -193,6 +209,7 @@ type result struct {
 	latencies []time.Duration // of all rounds, sorted
 	cpu       time.Duration
 	answers   int
+	failures  int
 	memory    int64 // the server's greatest resident set after a round, bytes
 }
 
@@ -208,11 +225,11 @@ func (b *bench) rounds(ctx context.Context, p *process, loads []*load, between f
 			}
 		}
 		for i, l := range loads {
-			b.say("  round %d: %s, %d", round+1, l.name, l.clients)
 			s, err := l.run(ctx, p, b.seconds)
 			if err != nil {
 				return nil, err
 			}
+			b.say("  round %d: %s, %d: %s/s", round+1, l.name, l.clients, figure(s.rate))
 			r := &results[i]
 			r.load = l
 			r.rates = append(r.rates, s.rate)
@@ -220,6 +237,7 @@ func (b *bench) rounds(ctx context.Context, p *process, loads []*load, between f
 			r.latencies = append(r.latencies, s.latencies...)
 			r.cpu += s.cpu
 			r.answers += s.answers
+			r.failures += s.failures
 			r.memory = max(r.memory, p.memory("VmRSS"))
 		}
 	}

@@ -3,10 +3,11 @@
 // it over HTTP. Beside each figure that a physical limit bounds, it measures that limit
 // in the same rounds, so that a ratio never compares two machines or two hours.
 //
-//	go run ./bench [all|resolve|register|search|bytes|idle] [flags]
+//	go run ./bench [all|resolve|register|search|bytes|idle|mlflow] [flags]
 //
 // It owns the loads (load.go), what they send (registry.go), the limits of hardware
-// (bytes.go), the processes (process.go, postgres.go) and the tables (report.go). The
+// (bytes.go), the processes (process.go, postgres.go) and the tables (report.go); and the
+// comparison with MLflow's own server (mlflow.go, peer.go, transfer.go, view.py). The
 // cases of one measurement run in turn, round after round, so that a change of the
 // machine's mood touches all of them; a rate is the median of its rounds.
 //
@@ -48,11 +49,13 @@ type options struct {
 	dir       string
 	binary    string   // the program; "" builds it
 	serve     []string // more flags of "pedigree serve"
+	python    string   // that has MLflow; "" looks in the usual place
+	only      []string // parts of "mlflow"
 	out       string
 	update    bool
 }
 
-var commands = []string{"all", "resolve", "register", "search", "bytes", "idle"}
+var commands = []string{"all", "resolve", "register", "search", "bytes", "idle", "mlflow"}
 
 // parse reads the command line.
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -76,10 +79,28 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.dir, "dir", os.TempDir(), "`folder` on the disk to measure; a folder is made in it and removed")
 	f.StringVar(&o.binary, "binary", "", "the pedigree `program` to measure; without it, it is built")
 	serve := f.String("serve", "", "more `flags` for pedigree serve, as in \"--log-level warn\"")
+	f.StringVar(&o.python, "mlflow", "", "for mlflow: the `Python` that has MLflow "+peerRelease)
+	only := f.String("only", strings.Join(parts, ","), "for mlflow: the `parts` to measure")
 	f.StringVar(&o.out, "out", "", "`file` to write the tables to, besides the standard output")
 	f.BoolVar(&o.update, "update", false, "put the tables into docs/benchmarks.md")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	if o.command == "mlflow" { // many cases, three servers: less of each is enough
+		given := map[string]bool{}
+		f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		if !given["seconds"] {
+			*seconds = 1
+		}
+		if !given["versions"] {
+			*versions = "1000,100000"
+		}
+	}
+	o.only = strings.Split(*only, ",")
+	for _, part := range o.only {
+		if !slices.Contains(parts, part) {
+			return o, fmt.Errorf("-only %q: want some of %s", *only, strings.Join(parts, ","))
+		}
 	}
 	var err error
 	if o.match, err = regexp.Compile(*match); err != nil {
@@ -153,12 +174,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		writeErr = errors.Join(writeErr, os.WriteFile(o.out, []byte(text), 0o644))
 	}
 	if o.update && err == nil {
-		writeErr = errors.Join(writeErr, update(ctx, text))
+		place := "bench"
+		if o.command == "mlflow" {
+			place = "bench:mlflow"
+		}
+		writeErr = errors.Join(writeErr, update(ctx, place, text))
 	}
 	return errors.Join(err, writeErr)
 }
 
 func (b *bench) measure(ctx context.Context) error {
+	if b.command == "mlflow" { // another product must be there: it is no part of "all"
+		return b.mlflow(ctx)
+	}
 	for _, database := range b.databases {
 		for _, n := range b.versions {
 			if b.command == "bytes" {

@@ -128,3 +128,20 @@ func (c *cluster) create(ctx context.Context) (name, dsn string, err error) {
 	u.Path = "/" + name
 	return name, u.String(), c.exec(ctx, "CREATE DATABASE "+name)
 }
+
+// drop drops a database that create made, whoever is connected.
+func (c *cluster) drop(ctx context.Context, name string) error {
+	return c.exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+}
+
+// cluster returns the PostgreSQL to make databases on, and starts one where the caller
+// named none.
+func (b *bench) cluster(ctx context.Context) (_ *cluster, err error) {
+	if b.pg == nil && b.postgres != "" {
+		b.pg = &cluster{url: b.postgres}
+	} else if b.pg == nil {
+		b.say("starting a PostgreSQL")
+		b.pg, err = startCluster(ctx, b.dir)
+	}
+	return b.pg, err
+}

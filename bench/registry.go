@@ -45,19 +45,15 @@ func (b *bench) newRegistry(ctx context.Context, database string) (_ *registry, 
 	}()
 	r.flags = append([]string{"--addr", "127.0.0.1:0", "--data", filepath.Join(dir, "data")}, b.serve...)
 	if database == "postgres" {
-		if b.pg == nil && b.postgres != "" {
-			b.pg = &cluster{url: b.postgres}
-		} else if b.pg == nil {
-			b.say("starting a PostgreSQL")
-			if b.pg, err = startCluster(ctx, b.dir); err != nil {
-				return nil, err
-			}
-		}
-		name, dsn, err := b.pg.create(ctx)
+		cluster, err := b.cluster(ctx)
 		if err != nil {
 			return nil, err
 		}
-		r.drop = func() error { return b.pg.exec(context.WithoutCancel(ctx), "DROP DATABASE "+name+" WITH (FORCE)") }
+		name, dsn, err := cluster.create(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.drop = func() error { return cluster.drop(context.WithoutCancel(ctx), name) }
 		key, err := exec.CommandContext(ctx, b.binary, "admin", "new-key").Output()
 		if err != nil {
 			return nil, fmt.Errorf("make a key for the log: %w", err)

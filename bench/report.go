@@ -78,14 +78,13 @@ func (r *report) markdown() string {
 	return b.String()
 }
 
-// The markers between which update puts the tables.
-const (
-	beginMarker = "<!-- bench:begin -->"
-	endMarker   = "<!-- bench:end -->"
-)
+// markers are what the tables of one place of the page stand between.
+func markers(place string) (begin, end string) {
+	return "<!-- " + place + ":begin -->", "<!-- " + place + ":end -->"
+}
 
-// update puts text into docs/benchmarks.md of the module.
-func update(ctx context.Context, text string) error {
+// update puts text into a place of docs/benchmarks.md of the module.
+func update(ctx context.Context, place, text string) error {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return fmt.Errorf("find the module: %w", err)
@@ -95,21 +94,22 @@ func update(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	changed, err := insert(string(page), text)
+	changed, err := insert(string(page), place, text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}
 	return os.WriteFile(name, []byte(changed), 0o644)
 }
 
-// insert replaces what stands between the markers of page.
-func insert(page, text string) (string, error) {
-	before, rest, ok := strings.Cut(page, beginMarker)
-	_, after, closed := strings.Cut(rest, endMarker)
+// insert replaces what stands between the markers of a place of page.
+func insert(page, place, text string) (string, error) {
+	begin, end := markers(place)
+	before, rest, ok := strings.Cut(page, begin)
+	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {
-		return "", fmt.Errorf("the markers %s and %s are not there", beginMarker, endMarker)
+		return "", fmt.Errorf("the markers %s and %s are not there", begin, end)
 	}
-	return before + beginMarker + "\n" + text + endMarker + after, nil
+	return before + begin + "\n" + text + end + after, nil
 }
 
 // median is the middle of values, the mean of the middle two where their number is even,

@@ -49,8 +49,15 @@ type request struct {
 	ctx    context.Context
 	append *Append
 	own    func(ctx context.Context, tx *Tx) error
-	fields [][]pedigree.Field // sealed payloads, one a draft; nil where a number is missing
-	answer chan outcome
+	// runs are those whose rows own is about, which the writer locks first. Where there
+	// are none, or shared says that other rows are meant too, the log's lock is taken:
+	// whoever has that may wait for runs, and who has runs waits for nobody.
+	runs   []string
+	shared bool
+	// gathers says that own adds its statements to those of its neighbours.
+	gathers bool
+	fields  [][]pedigree.Field // sealed payloads, one a draft; nil where a number is missing
+	answer  chan outcome
 	// state is queued until the writer claims the request or its caller leaves it.
 	state atomic.Int32
 }
@@ -243,6 +250,7 @@ func (s *Store) commit(c *conn, batch []*request) *conn {
 		if !serialization(err) || try == 2 {
 			break
 		}
+		s.log.Info("PostgreSQL asked to try a write again", "error", err.Error())
 	}
 	err = s.d.translate(err, "write")
 	if len(batch) > 1 && pedigree.CodeOf(err) != pedigree.CodeUnavailable || len(batch) > 1 && serialization(err) {
@@ -342,13 +350,24 @@ type keyedAnswer struct {
 // run decides for every request whether it may happen and writes those that may.
 func (b *batchState) run(ctx context.Context, batch []*request) error {
 	b.outcomes = make([]outcome, len(batch))
-	appends := 0
+	appends, shared := false, false
+	var runs []string
 	for _, r := range batch {
-		if r.append != nil && r.ctx.Err() == nil {
-			appends++
+		appends = appends || r.append != nil
+		shared = shared || len(r.runs) == 0 || r.shared
+		runs = append(runs, r.runs...)
+	}
+	if shared && b.s.d.lockLog != "" {
+		if err := b.tx.c.exec(ctx, b.s.d.lockLog); err != nil {
+			return err
 		}
 	}
-	if appends > 0 {
+	if len(runs) > 0 {
+		if err := b.tx.lockRuns(ctx, runs); err != nil {
+			return err
+		}
+	}
+	if appends {
 		if err := b.begin(ctx, batch); err != nil {
 			return err
 		}
@@ -360,6 +379,11 @@ func (b *batchState) run(ctx context.Context, batch []*request) error {
 			continue
 		}
 		if r.own != nil {
+			if !r.gathers {
+				if err := b.tx.pending.flush(ctx, b.tx.c); err != nil {
+					return err
+				}
+			}
 			err := r.own(ctx, b.tx)
 			if err != nil && !refusal(err) {
 				return err
@@ -379,16 +403,14 @@ func (b *batchState) run(ctx context.Context, batch []*request) error {
 	if b.edge.Size > first {
 		b.out.exec("UPDATE log_head SET size = $1, time = $2, edge = $3 WHERE id = 1", b.edge.Size, b.now, b.edge.Bytes())
 	}
+	if err := b.tx.pending.flush(ctx, b.tx.c); err != nil {
+		return err
+	}
 	return b.out.flush(ctx, b.tx.c)
 }
 
-// begin takes the log's lock and reads what all appends of the batch rest on.
+// begin reads what all appends of the batch rest on.
 func (b *batchState) begin(ctx context.Context, batch []*request) error {
-	if b.s.d.lockLog != "" {
-		if err := b.tx.c.exec(ctx, b.s.d.lockLog); err != nil {
-			return err
-		}
-	}
 	var size, last int64
 	var edge []byte
 	dest := []any{&size, &last, &edge}

@@ -47,7 +47,7 @@ type dialect struct {
 var sqliteDialect = &dialect{
 	name: "sqlite",
 	tokens: strings.NewReplacer(
-		"{pk}", "INTEGER PRIMARY KEY", "{int}", "INTEGER", "{real}", "REAL", "{text}", "TEXT", "{bytes}", "BLOB",
+		"{pk}", "INTEGER PRIMARY KEY", "{autopk}", "INTEGER PRIMARY KEY", "{int}", "INTEGER", "{real}", "REAL", "{text}", "TEXT", "{bytes}", "BLOB",
 		"{emptybytes}", "x''", "{strict}", "STRICT", "{clustered}", "STRICT, WITHOUT ROWID"),
 	beginRead: "BEGIN", beginWrite: "BEGIN IMMEDIATE",
 	placeholder: func(int) string { return "?" },
@@ -59,7 +59,7 @@ var sqliteDialect = &dialect{
 var postgresDialect = &dialect{
 	name: "postgres",
 	tokens: strings.NewReplacer(
-		"{pk}", "BIGINT PRIMARY KEY", "{int}", "BIGINT", "{real}", "DOUBLE PRECISION", "{text}", `TEXT COLLATE "C"`, "{bytes}", "BYTEA",
+		"{pk}", "BIGINT PRIMARY KEY", "{autopk}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "{int}", "BIGINT", "{real}", "DOUBLE PRECISION", "{text}", `TEXT COLLATE "C"`, "{bytes}", "BYTEA",
 		"{emptybytes}", "''::bytea", "{strict}", "", "{clustered}", ""),
 	beginRead: "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", beginWrite: "BEGIN",
 	like:        func(column, param string) string { return column + " LIKE " + param + " ESCAPE ''" },

@@ -63,9 +63,6 @@ VALUES ($1, 0, $2, $3, 'active', $4, $4) ON CONFLICT (project, id) DO NOTHING`, 
 func (s *Store) CreateExperiment(ctx context.Context, project string, e Experiment, artifactURI func(id int64) string) (int64, error) {
 	var id int64
 	err := s.own(ctx, func(ctx context.Context, tx *Tx) error {
-		if err := tx.lock(ctx); err != nil {
-			return err
-		}
 		if err := tx.freeExperimentName(ctx, project, e.Name, -1); err != nil {
 			return err
 		}
@@ -170,9 +167,6 @@ func (s *Store) RenameExperiment(ctx context.Context, project string, id int64, 
 		if e.Stage != StageActive {
 			return pedigree.Errorf(pedigree.CodeInvalid, "Cannot rename a non-active experiment.")
 		}
-		if err := tx.lock(ctx); err != nil {
-			return err
-		}
 		if err := tx.freeExperimentName(ctx, project, name, id); err != nil {
 			return err
 		}
@@ -189,6 +183,13 @@ func (s *Store) SetExperimentStage(ctx context.Context, project string, id int64
 		}
 		if err := tx.c.exec(ctx, "UPDATE own_experiments SET stage = $1, updated = $2 WHERE project = $3 AND id = $4", stage, now, project, id); err != nil {
 			return err
+		}
+		// As [Tx.lockRuns] does, lest two processes wait for each other.
+		if err := tx.each(ctx, "lock runs", "SELECT id FROM own_runs WHERE project = $1 AND experiment = $2 ORDER BY id"+s.d.forUpdate, []any{project, id}, func(rows) error { return nil }); err != nil {
+			return err
+		}
+		for run := range tx.runs {
+			tx.changedRun(run)
 		}
 		return tx.c.exec(ctx, "UPDATE own_runs SET stage = $1 WHERE project = $2 AND experiment = $3", stage, project, id)
 	})

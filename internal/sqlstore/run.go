@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/pedigree-ml/pedigree"
@@ -36,19 +34,6 @@ type Run struct {
 	Inputs, Outputs []RunModel
 
 	project string
-}
-
-// RunMetric is one measurement.
-type RunMetric struct {
-	Key string
-	// Value may be NaN; what is infinite is stored as the largest number.
-	Value float64
-	// Time is milliseconds since 1970.
-	Time, Step int64
-	// Model is the logged model that was measured, with Dataset and Digest the data
-	// that it was measured on; all may be empty. Run is set where a model's metrics
-	// are read.
-	Model, Dataset, Digest, Run string
 }
 
 // RunDataset is a data set that a run read.
@@ -139,31 +124,69 @@ func noRun(id string) error {
 	return pedigree.Errorf(pedigree.CodeNotFound, "Run with id=%s not found", id)
 }
 
-// changeRun runs f on a run, which it reads first and keeps from other writers.
+// changeRun runs f on a run, which the writer keeps from other processes.
 func (s *Store) changeRun(ctx context.Context, project, id string, f func(ctx context.Context, tx *Tx, r Run) error) error {
-	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
-		r := Run{}
-		err := tx.each(ctx, "read a run", runColumns+"WHERE id = $1 AND project = $2"+s.d.forUpdate, []any{id, project}, func(rows rows) (err error) {
-			r, err = scanRun(rows)
-			return err
-		})
+	return s.submit(changeRun(ctx, project, id, f)).err
+}
+
+func changeRun(ctx context.Context, project, id string, f func(ctx context.Context, tx *Tx, r Run) error) *request {
+	return &request{ctx: ctx, runs: []string{id}, answer: make(chan outcome, 1), own: func(ctx context.Context, tx *Tx) error {
+		r, err := tx.lockedRun(ctx, id)
 		if err != nil {
 			return err
 		}
-		if r.ID == "" {
+		if r.ID == "" || r.project != project {
 			return noRun(id)
 		}
 		return f(ctx, tx, r)
+	}}
+}
+
+// lockRuns reads runs that the transaction is about, and keeps them from other processes.
+// All of them at once, and in one order: two processes must not wait for each other.
+func (tx *Tx) lockRuns(ctx context.Context, ids []string) error {
+	tx.runs = make(map[string]Run, len(ids))
+	return inLists(compact(ids), func(chunk []string) error {
+		in, args := list(nil, chunk)
+		return tx.each(ctx, "read runs", runColumns+"WHERE id IN ("+in+") ORDER BY id"+tx.s.d.forUpdate, args, func(rows rows) error {
+			r, err := scanRun(rows)
+			tx.runs[r.ID] = r
+			return err
+		})
 	})
 }
 
+// lockedRun returns a run of [Tx.lockRuns] as it is by now, without an ID where it is not
+// there.
+func (tx *Tx) lockedRun(ctx context.Context, id string) (Run, error) {
+	r, ok := tx.runs[id]
+	if ok && r.ID == "" { // changed in this transaction
+		delete(tx.runs, id)
+		err := tx.each(ctx, "read a run", runColumns+"WHERE id = $1", []any{id}, func(rows rows) (err error) {
+			r, err = scanRun(rows)
+			tx.runs[id] = r
+			return err
+		})
+		return r, err
+	}
+	return r, nil
+}
+
+// changedRun makes the next [Tx.lockedRun] read the run again.
+func (tx *Tx) changedRun(id string) { tx.runs[id] = Run{} }
+
 func (s *Store) changeActiveRun(ctx context.Context, project, id string, f func(ctx context.Context, tx *Tx, r Run) error) error {
-	return s.changeRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+	return s.changeRun(ctx, project, id, active(f))
+}
+
+// active lets f see active runs alone.
+func active(f func(ctx context.Context, tx *Tx, r Run) error) func(ctx context.Context, tx *Tx, r Run) error {
+	return func(ctx context.Context, tx *Tx, r Run) error {
 		if r.Stage != StageActive {
 			return pedigree.Errorf(pedigree.CodeInvalid, "The run %s must be in the 'active' state. Current state is %s.", r.ID, r.Stage)
 		}
 		return f(ctx, tx, r)
-	})
+	}
 }
 
 // UpdateRun changes the status, the end and the name of a run; nil leaves one as it is.
@@ -187,6 +210,7 @@ func (s *Store) UpdateRun(ctx context.Context, project, id string, status *strin
 			}
 		}
 		out = r
+		tx.changedRun(id)
 		return tx.c.exec(ctx, "UPDATE own_runs SET status = $1, end_time = $2, name = $3 WHERE id = $4", r.Status, r.End, r.Name, id)
 	})
 	return out, err
@@ -195,6 +219,7 @@ func (s *Store) UpdateRun(ctx context.Context, project, id string, status *strin
 // SetRunStage deletes or restores a run. It returns [pedigree.CodeNotFound].
 func (s *Store) SetRunStage(ctx context.Context, project, id, stage string) error {
 	return s.changeRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+		tx.changedRun(id)
 		return tx.c.exec(ctx, "UPDATE own_runs SET stage = $1 WHERE id = $2", stage, id)
 	})
 }
@@ -229,7 +254,7 @@ func (s *Store) AppendRunTag(ctx context.Context, project, id, key string, chang
 // LogBatch adds what a run reports: all of it or nothing. A parameter that is there
 // with the same value is fine; with another, it returns [pedigree.CodeInvalid].
 func (s *Store) LogBatch(ctx context.Context, project, id string, b RunBatch) error {
-	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+	r := changeRun(ctx, project, id, active(func(ctx context.Context, tx *Tx, _ Run) error {
 		var out statements
 		changed, err := tx.addParams(ctx, id, b.Params, &out)
 		if err != nil {
@@ -238,15 +263,24 @@ func (s *Store) LogBatch(ctx context.Context, project, id string, b RunBatch) er
 		if len(changed) > 0 {
 			return paramsChanged(id, changed)
 		}
-		addMetrics(r, b.Metrics, &out)
+		if err := tx.addMetrics(ctx, id, b.Metrics, &out); err != nil {
+			return err
+		}
 		insertTags(&out, id, b.Tags)
 		for _, t := range b.Tags {
 			if t.Key == RunNameTag {
 				out.exec("UPDATE own_runs SET name = $1 WHERE id = $2", t.Value, id)
+				tx.changedRun(id)
 			}
 		}
-		return out.flush(ctx, tx.c)
-	})
+		tx.pending.merge(&out)
+		if len(b.Metrics) == 0 {
+			return nil
+		}
+		return tx.foldSometimes(ctx, id)
+	}))
+	r.gathers = true
+	return s.submit(r).err
 }
 
 // LogParam adds one parameter, as [Store.LogBatch] does.
@@ -285,6 +319,9 @@ func (tx *Tx) addParams(ctx context.Context, run string, params []KeyValue, out 
 	if len(params) == 0 {
 		return nil, nil
 	}
+	if err := tx.pending.flush(ctx, tx.c); err != nil {
+		return nil, err
+	}
 	have := map[string]string{}
 	keys := make([]string, len(params))
 	for i, p := range params {
@@ -321,70 +358,11 @@ func pyQuote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`).Replace(s) + "'"
 }
 
-func addMetrics(r Run, metrics []RunMetric, out *statements) {
-	latest := map[string]RunMetric{}
-	sorted := slices.Clone(metrics)
-	slices.SortStableFunc(sorted, func(a, b RunMetric) int { return strings.Compare(a.Key, b.Key) })
-	for _, m := range sorted {
-		value, nan := storedMetric(m.Value)
-		out.insert(ownMetrics, r.ID, m.Key, m.Time, m.Step, value, nan)
-		if m.Model != "" {
-			out.insert(ownModelMetrics, m.Model, m.Key, m.Time, m.Step, r.ID, value, nan, textHash(m.Dataset+"\x00"+m.Digest), m.Dataset, m.Digest)
-		}
-		if old, ok := latest[m.Key]; !ok || laterMetric(m, old) {
-			latest[m.Key] = m
-		}
-	}
-	keys := make([]string, 0, len(latest))
-	for k := range latest {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		m := latest[k]
-		value, nan := storedMetric(m.Value)
-		out.insert(ownLatestMetrics, r.ID, k, m.Time, m.Step, value, nan)
-	}
-}
-
-// laterMetric says whether a is later than b: by step, then time, then value.
-func laterMetric(a, b RunMetric) bool {
-	if a.Step != b.Step {
-		return a.Step > b.Step
-	}
-	if a.Time != b.Time {
-		return a.Time > b.Time
-	}
-	av, _ := storedMetric(a.Value)
-	bv, _ := storedMetric(b.Value)
-	return av > bv
-}
-
-// storedMetric is a value as columns take it: NaN apart, infinity as the largest number.
-func storedMetric(v float64) (value float64, nan int64) {
-	switch {
-	case math.IsNaN(v):
-		return 0, 1
-	case math.IsInf(v, 1):
-		return math.MaxFloat64, 0
-	case math.IsInf(v, -1):
-		return -math.MaxFloat64, 0
-	}
-	return v, 0
-}
-
-func readMetric(value float64, nan int64) float64 {
-	if nan != 0 {
-		return math.NaN()
-	}
-	return value
-}
-
 // LogInputs adds data sets and logged models that the run read. A data set that the
 // experiment has under the same name and digest is not stored again, and one that the
 // run has already stays as it is.
 func (s *Store) LogInputs(ctx context.Context, project, id string, datasets []RunDataset, models []RunModel) error {
-	return s.changeActiveRun(ctx, project, id, func(ctx context.Context, tx *Tx, r Run) error {
+	r := changeRun(ctx, project, id, active(func(ctx context.Context, tx *Tx, r Run) error {
 		var ord int64
 		if err := tx.row(ctx, "SELECT count(*) FROM own_run_datasets WHERE run = $1", []any{id}, &ord); err != nil {
 			return err
@@ -412,7 +390,9 @@ VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (run, name, digest) DO NOTHING`, id,
 			ord++
 		}
 		return tx.addRunModels(ctx, id, ModelInput, models)
-	})
+	}))
+	r.shared = true // data sets are the experiment's
+	return s.submit(r).err
 }
 
 // LogOutputs adds logged models that the run made.
@@ -433,6 +413,9 @@ func (tx *Tx) addRunModels(ctx context.Context, run, direction string, models []
 // Run reads a run with all that was logged, deleted or not. It returns
 // [pedigree.CodeNotFound].
 func (tx *Tx) Run(ctx context.Context, project, id string) (Run, error) {
+	if err := tx.folded(ctx, id); err != nil {
+		return Run{}, err
+	}
 	runs, err := tx.runsByID(ctx, project, []string{id})
 	if err == nil && len(runs) == 0 {
 		err = noRun(id)
@@ -490,28 +473,6 @@ func (tx *Tx) runTexts(ctx context.Context, ids []string, byID map[string]*Run) 
 	})
 }
 
-func (tx *Tx) latestMetrics(ctx context.Context, ids []string, byID map[string]*Run) error {
-	return inLists(ids, func(chunk []string) error {
-		in, args := list(nil, chunk)
-		return tx.each(ctx, "read metrics", "SELECT run, key, time, step, value, nan FROM own_latest_metrics WHERE run IN ("+in+") ORDER BY run, key", args, func(rows rows) error {
-			var run string
-			m, err := scanMetric(rows, &run)
-			if r := byID[run]; r != nil {
-				r.Metrics = append(r.Metrics, m)
-			}
-			return err
-		})
-	})
-}
-
-func scanMetric(rows rows, run *string) (RunMetric, error) {
-	var m RunMetric
-	var nan int64
-	err := rows.Scan(run, &m.Key, &m.Time, &m.Step, &m.Value, &nan)
-	m.Value = readMetric(m.Value, nan)
-	return m, err
-}
-
 func (tx *Tx) runDatasets(ctx context.Context, ids []string, byID map[string]*Run) error {
 	return inLists(ids, func(chunk []string) error {
 		in, args := list(nil, chunk)
@@ -552,33 +513,6 @@ func (tx *Tx) runModels(ctx context.Context, ids []string, byID map[string]*Run)
 	})
 }
 
-// MetricHistory reads all that a run logged of a metric, by time, step and value, after
-// the given key; limit 0 means all. It returns the key of the last where there are
-// more. A run that is not there has no history.
-func (tx *Tx) MetricHistory(ctx context.Context, project, run, key string, after *RunMetric, limit int) ([]RunMetric, error) {
-	text := `SELECT m.run, m.key, m.time, m.step, m.value, m.nan FROM own_metrics m JOIN own_runs r ON r.id = m.run
-WHERE r.project = $1 AND m.run = $2 AND m.key = $3`
-	args := []any{project, run, key}
-	if after != nil {
-		value, nan := storedMetric(after.Value)
-		args = append(args, after.Time, after.Step, value, nan)
-		text += " AND (m.time, m.step, m.value, m.nan) > ($4, $5, $6, $7)"
-	}
-	text += " ORDER BY m.time, m.step, m.value, m.nan"
-	if limit > 0 {
-		args = append(args, limit)
-		text += fmt.Sprintf(" LIMIT $%d", len(args))
-	}
-	var out []RunMetric
-	err := tx.each(ctx, "read metrics", text, args, func(rows rows) error {
-		var owner string
-		m, err := scanMetric(rows, &owner)
-		out = append(out, m)
-		return err
-	})
-	return out, err
-}
-
 // SearchRuns lists runs, and the key of the last where there are more.
 func (tx *Tx) SearchRuns(ctx context.Context, q RunSearch) ([]Run, []any, error) {
 	noun := &trackedNoun{
@@ -591,6 +525,9 @@ func (tx *Tx) SearchRuns(ctx context.Context, q RunSearch) ([]Run, []any, error)
 	}
 	if len(q.Experiments) == 0 {
 		return nil, nil, nil
+	}
+	if err := tx.folded(ctx, ""); err != nil {
+		return nil, nil, err
 	}
 	c := &compiler{tx: tx, ctx: ctx}
 	from, err := c.runDriver(q.Clauses)

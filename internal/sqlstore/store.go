@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -56,6 +57,7 @@ type Store struct {
 	closing sync.Once
 	readers *pool
 	pgx     *pgxpool.Pool
+	reports map[string]int // of the writer alone: reports of a run since it was folded
 	// fault, where a test sets it, may fail a batch before or after its commit.
 	fault func(point string) error
 	// policies keeps policies by the event that applied them.
@@ -69,6 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		now: cfg.Now, rand: cfg.Rand, log: cfg.Log,
 		queue: make(chan *request, 1024), stop: make(chan struct{}), stopped: make(chan struct{}),
+		reports: map[string]int{},
 	}
 	connections := cfg.Connections
 	if connections == 0 {
@@ -156,7 +159,15 @@ func (s *Store) first(ctx context.Context) (*sql.Tx, error) {
 
 // migrate brings the tables up to date, in one transaction under the log's lock, so
 // that any number of processes may start at once.
-func (s *Store) migrate(ctx context.Context) error {
+func (s *Store) migrate(ctx context.Context) error { return s.migrateTo(ctx, math.MaxInt) }
+
+// carries are what statements can't say, by the name of the file that comes before.
+var carries = map[string]func(ctx context.Context, d *dialect, tx *sql.Tx) error{
+	"0006_metrics.sql": carryMetrics,
+}
+
+// migrateTo runs the files that are missing up to number most.
+func (s *Store) migrateTo(ctx context.Context, most int) error {
 	entries, err := migrations.ReadDir("migrations")
 	if err != nil {
 		return err
@@ -187,7 +198,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		return pedigree.Errorf(pedigree.CodeRefused, "the database has schema version %d; this program knows %d", have, len(names)).
 			WithFix("run the newer pedigree that upgraded it")
 	}
-	for i := have; i < len(names); i++ {
+	for i := have; i < min(len(names), most); i++ {
 		text, err := migrations.ReadFile("migrations/" + names[i])
 		if err != nil {
 			return err
@@ -197,6 +208,11 @@ func (s *Store) migrate(ctx context.Context) error {
 				continue
 			}
 			if _, err := tx.ExecContext(ctx, stmt); err != nil {
+				return s.d.translate(err, "migration "+names[i])
+			}
+		}
+		if carry := carries[names[i]]; carry != nil {
+			if err := carry(ctx, s.d, tx); err != nil {
 				return s.d.translate(err, "migration "+names[i])
 			}
 		}
@@ -362,12 +378,31 @@ type Tx struct {
 	access int64
 	// checks are the subjects that a decision rests on.
 	checks map[string]int64
+	// runs are what the writer has locked, see [Tx.lockRuns]; pending are statements on
+	// own_ tables that it will execute before anything reads what they write.
+	runs    map[string]Run
+	pending statements
+	// waited says that the reader has waited for [Store.foldAll].
+	waited bool
 }
 
 // Read runs f in a read-only transaction that sees one state of the database, as of
 // at. It returns [pedigree.CodeNotRecorded] for a moment before the first event, and
-// what f returns.
+// what f returns. f may run twice: where it needs metrics that have come since they were
+// last folded, they are, and f is called again.
 func (s *Store) Read(ctx context.Context, at pedigree.At, f func(tx *Tx) error) error {
+	err := s.readOnce(ctx, at, false, f)
+	var u *unfolded
+	if errors.As(err, &u) {
+		if err := s.foldAll(ctx, u.run); err != nil {
+			return err
+		}
+		err = s.readOnce(ctx, at, true, f)
+	}
+	return err
+}
+
+func (s *Store) readOnce(ctx context.Context, at pedigree.At, waited bool, f func(tx *Tx) error) error {
 	c, err := s.readers.begin(ctx, s, s.d.beginRead)
 	if err != nil {
 		return s.d.translate(err, "begin to read")
@@ -379,7 +414,7 @@ func (s *Store) Read(ctx context.Context, at pedigree.At, f func(tx *Tx) error) 
 			s.readers.drop(nil)
 		}
 	}()
-	tx := &Tx{s: s, c: c, checks: map[string]int64{}}
+	tx := &Tx{s: s, c: c, checks: map[string]int64{}, waited: waited}
 	if err := tx.moment(ctx, at); err != nil {
 		return err
 	}

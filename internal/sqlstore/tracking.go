@@ -26,7 +26,8 @@ const (
 var (
 	ownTags          = &table{"own_tags", []string{"owner", "key", "value"}, "ON CONFLICT (owner, key) DO UPDATE SET value = excluded.value"}
 	ownParams        = &table{"own_params", []string{"owner", "key", "value"}, ""}
-	ownMetrics       = &table{"own_metrics", []string{"run", "key", "time", "step", "value", "nan"}, "ON CONFLICT (run, key, time, step, value, nan) DO NOTHING"}
+	ownMetricChunks  = &table{"own_metric_chunks", []string{"run", "latest", "points"}, ""}
+	ownMetricFolds   = &table{"own_metric_folds", []string{"run", "dirty", "upto"}, "ON CONFLICT (run) DO UPDATE SET dirty = 1 WHERE own_metric_folds.dirty = 0"}
 	ownLatestMetrics = &table{"own_latest_metrics", []string{"run", "key", "time", "step", "value", "nan"}, `ON CONFLICT (run, key) DO UPDATE
 SET time = excluded.time, step = excluded.step, value = excluded.value, nan = excluded.nan
 WHERE (excluded.step, excluded.time, excluded.value) > (own_latest_metrics.step, own_latest_metrics.time, own_latest_metrics.value)`}
@@ -351,13 +352,4 @@ func lastByKey(kvs []KeyValue) []KeyValue {
 	}
 	slices.SortFunc(out, func(a, b KeyValue) int { return strings.Compare(a.Key, b.Key) })
 	return out
-}
-
-// lock makes this transaction the only writer of all processes until it ends, for what
-// is counted up.
-func (tx *Tx) lock(ctx context.Context) error {
-	if tx.s.d.lockLog == "" {
-		return nil
-	}
-	return tx.c.exec(ctx, tx.s.d.lockLog)
 }
