@@ -79,11 +79,35 @@ type Account struct {
 	Erased    bool      `json:"erased,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	CreatedBy string    `json:"created_by"`
-	// CreatedByName is the name of CreatedBy, where it has one.
-	CreatedByName ActorName `json:"created_by_name,omitempty"`
 	// Seq is the event that created it, Changed the last one that changed it.
 	Seq     int64 `json:"seq"`
 	Changed int64 `json:"changed"`
+	Named
+}
+
+// Named is what an answer says of the actors that it shows by their ids: a name for each
+// that has one. Callers who have not signed in are told no names.
+type Named struct {
+	Names map[string]ActorName `json:"names,omitempty"`
+}
+
+// NewAccount is what a caller asks of an account that is to be made.
+type NewAccount struct {
+	Name ActorName `json:"name"`
+	// Kind is user where it is "".
+	Kind        AccountKind `json:"kind,omitempty"`
+	DisplayName string      `json:"display_name,omitempty"`
+	Email       string      `json:"email,omitempty"`
+	// ActsFor is the name or the id of the person for whom a service account acts.
+	ActsFor string `json:"acts_for,omitempty"`
+}
+
+// AccountEdit changes what is said of an account; a nil field stays as it is, an empty
+// text removes the value.
+type AccountEdit struct {
+	DisplayName *string `json:"display_name,omitempty"`
+	Email       *string `json:"email,omitempty"`
+	ActsFor     *string `json:"acts_for,omitempty"`
 }
 
 // Label is the account's name, or its id once the name was erased.
@@ -142,6 +166,12 @@ func (a *Account) SetActsFor(person *Account) ([]Draft, error) {
 		return nil, nil
 	}
 	return []Draft{{Type: AccountChanged, Subject: a.ID, Payload: Payload{"acts_for": id}}}, nil
+}
+
+// Describe decides that other things are said of an account beside the log: the event holds
+// none of them.
+func (a *Account) Describe() []Draft {
+	return []Draft{{Type: AccountChanged, Subject: a.ID, Payload: Payload{}}}
 }
 
 // Disable decides that an account may do nothing from now on. lastAdmin says that no

@@ -54,4 +54,5 @@ type AliasMove struct {
 	Actor string `json:"actor"`
 	// Note is what that person said about it.
 	Note string `json:"note,omitempty"`
+	Named
 }

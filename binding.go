@@ -13,8 +13,14 @@ type Binding struct {
 	Seq   int64     `json:"seq"`
 	Time  time.Time `json:"time"`
 	Actor string    `json:"actor"`
-	// ActorName is the name of Actor, where it has one.
-	ActorName ActorName `json:"actor_name,omitempty"`
+	Named
+}
+
+// NewBinding is what a caller says of a binding that is to be made or to end.
+type NewBinding struct {
+	Role Role `json:"role"`
+	// Member is the name or the id of an account, or "group:" and the name of a group.
+	Member string `json:"member"`
 }
 
 // AddBinding decides that a member has a role from now on, in the project with that id

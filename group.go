@@ -11,9 +11,8 @@ type Group struct {
 	Members   []Member  `json:"members,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	CreatedBy string    `json:"created_by"`
-	// CreatedByName is the name of CreatedBy, where it has one.
-	CreatedByName ActorName `json:"created_by_name,omitempty"`
-	Seq           int64     `json:"seq"`
+	Seq       int64     `json:"seq"`
+	Named
 }
 
 // Member is an account or a group where it has a role, or is in a group.

@@ -17,6 +17,7 @@ type Entry struct {
 	Seq int64 `json:"seq"`
 	// Leaf is the RFC 6962 leaf hash of the envelope.
 	Leaf []byte `json:"leaf"`
+	Named
 }
 
 // Event parses the envelope and puts the payload beside it. It returns

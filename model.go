@@ -54,6 +54,7 @@ type Model struct {
 	Former []string `json:"former,omitempty"`
 	// Erased are the fields whose values were erased by law.
 	Erased []string `json:"erased,omitempty"`
+	Named
 }
 
 // ModelEdit changes what is said of a model; a nil field stays as it is, an empty

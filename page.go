@@ -39,6 +39,7 @@ type List[T any] struct {
 	Next string `json:"next,omitempty"`
 	// AsOf is the last event that the answer takes into account.
 	AsOf int64 `json:"as_of"`
+	Named
 }
 
 // At is the moment that a question is about. The zero At is now.

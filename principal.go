@@ -49,3 +49,15 @@ func (p *Principal) Account() bool { return p.Kind != "" }
 // Trusted says that the caller is the registry itself, or works on its database: nothing
 // that the registry could say would stop it.
 func (p *Principal) Trusted() bool { return p.ID == System.ID || p.ID == Operator.ID }
+
+// Identity is what the registry knows of a caller.
+type Identity struct {
+	// Accounts says whether the registry has accounts at all.
+	Accounts bool `json:"accounts"`
+	// Account is the caller's, nil where it shows no token.
+	Account *Account `json:"account,omitempty"`
+	// Token is the one that was shown.
+	Token *Token `json:"token,omitempty"`
+	// Bindings are what the account may, by itself and by its groups.
+	Bindings []Binding `json:"bindings,omitempty"`
+}

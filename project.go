@@ -14,6 +14,7 @@ type Project struct {
 	// Seq is the event that created it, Changed the last one that changed it.
 	Seq     int64 `json:"seq"`
 	Changed int64 `json:"changed"`
+	Named
 }
 
 // CreateProject decides the creation of a project under a new id. It returns

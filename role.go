@@ -35,8 +35,11 @@ const (
 	ProjectsWrite       Permission = "projects.write"       // make projects
 	AccountsWrite       Permission = "accounts.write"       // accounts, groups, everybody's tokens
 	LogRedact           Permission = "log.redact"           // erase fields of events, rotate the log's key
-	// SignedIn is what every account may, whatever its roles: checkpoints and proofs of
-	// the log, the names of other accounts, and its own tokens.
+	// ProofsRead is what every account may, whatever its roles, and everybody where reading
+	// is public: checkpoints, keys and proofs of the log.
+	ProofsRead Permission = "proofs.read"
+	// SignedIn is what every account may, and nobody else: the names of other accounts,
+	// and its own tokens.
 	SignedIn Permission = "signed.in"
 )
 
@@ -52,6 +55,9 @@ var Permissions = []Permission{
 func (p Permission) Instance() bool {
 	return p == ImportsWrite || p == ProjectsWrite || p == AccountsWrite || p == LogRedact
 }
+
+// always says that a permission needs no role.
+func (p Permission) always() bool { return p == SignedIn || p == ProofsRead }
 
 // Role is a set of permissions that is given to an account or to a group, in one project
 // or for the whole registry.
@@ -112,7 +118,7 @@ func (r *Role) UnmarshalText(b []byte) error {
 // Has says whether a role holds a permission. Whether it does so in a project is for
 // [Permits] to say.
 func (r Role) Has(permission Permission) bool {
-	return permission == SignedIn || slices.Contains(rolePermissions[r], permission)
+	return permission.always() || slices.Contains(rolePermissions[r], permission)
 }
 
 // Least lists the roles that hold a permission, those that hold the least first.
@@ -138,7 +144,7 @@ type Grant struct {
 // the project with that id; "" asks about the registry as a whole, where only a grant
 // for the whole registry counts.
 func Permits(grants []Grant, permission Permission, project string) bool {
-	if permission == SignedIn {
+	if permission.always() {
 		return true
 	}
 	for _, g := range grants {
@@ -147,6 +153,15 @@ func Permits(grants []Grant, permission Permission, project string) bool {
 		}
 	}
 	return false
+}
+
+// Holds says whether grants hold a role in the project with that id, and scopes leave all
+// of it: for rules that ask for a role by its name. An admin holds every role.
+func Holds(grants []Grant, scopes []Scope, role Role, project string) bool {
+	has := slices.ContainsFunc(grants, func(g Grant) bool {
+		return (g.Role == role || g.Role == Admin) && (g.Project == "" || g.Project == project)
+	})
+	return has && !slices.ContainsFunc(rolePermissions[role], func(p Permission) bool { return !p.Instance() && !Narrow(scopes, p, project) })
 }
 
 // Scope narrows what a token may: "[PROJECT/]WHAT", where WHAT is a role, a permission
@@ -213,13 +228,16 @@ func (s Scope) covers(permission Permission, project string) bool {
 	if within != "" && (within != project || permission.Instance()) {
 		return false
 	}
+	if permission == RecordsRead && !Permission(what).Instance() {
+		return true // nobody can do anything with what they can't see
+	}
 	return what == "*" || what == string(permission) || Role(what).Has(permission)
 }
 
 // Narrow says whether the scopes of a token leave a permission in a project; no scopes
 // leave all that the account may.
 func Narrow(scopes []Scope, permission Permission, project string) bool {
-	if len(scopes) == 0 || permission == SignedIn {
+	if len(scopes) == 0 || permission.always() {
 		return true
 	}
 	return slices.ContainsFunc(scopes, func(s Scope) bool { return s.covers(permission, project) })

@@ -49,11 +49,10 @@ type Token struct {
 	LastUsed  *time.Time `json:"last_used,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	CreatedBy string     `json:"created_by"`
-	// CreatedByName is the name of CreatedBy, where it has one.
-	CreatedByName ActorName `json:"created_by_name,omitempty"`
-	Seq           int64     `json:"seq"`
+	Seq       int64      `json:"seq"`
 	// Text is the secret itself, in the answer that creates the token and nowhere else.
 	Text string `json:"text,omitempty"`
+	Named
 }
 
 // Expired says that the token means nothing any more at now.

@@ -40,6 +40,7 @@ type Version struct {
 	Changed int64 `json:"changed"`
 	// Erased are the record fields whose values were erased by law.
 	Erased []string `json:"erased,omitempty"`
+	Named
 }
 
 // Amendment is one change of a record: the fields that it replaced, whole.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func checkEveryRoute(t *testing.T, r *registry) {
 	}
 	_, err := r.CreateProject(ctx, "risk", "")
 	wantCode(t, err, pedigree.CodeExists)
-	if got := must(r.GetProject(ctx, "risk", now))(t); got != p {
+	if got := must(r.GetProject(ctx, "risk", now))(t); !reflect.DeepEqual(got, p) {
 		t.Fatalf("got %+v, want %+v", got, p)
 	}
 	_, err = r.GetProject(ctx, "risk", at(p.Seq-1))

@@ -19,6 +19,7 @@ type accessCache struct {
 	seq    int64
 	rights map[caller]*sqlstore.Rights
 	shown  map[[sha256.Size]byte]shown
+	names  map[string]pedigree.ActorName
 	// projects are ids by name: a project keeps both.
 	projects sync.Map
 }
@@ -51,6 +52,13 @@ func (c *accessCache) shownBy(seq int64, hash [sha256.Size]byte) (shown, bool) {
 	return p, ok && c.seq == seq
 }
 
+func (c *accessCache) name(seq int64, id string) (pedigree.ActorName, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	name, ok := c.names[id]
+	return name, ok && c.seq == seq
+}
+
 // keep runs f on the maps of seq, which it clears of older answers first.
 func (c *accessCache) keep(seq int64, f func()) {
 	c.mu.Lock()
@@ -58,8 +66,8 @@ func (c *accessCache) keep(seq int64, f func()) {
 	if seq < c.seq {
 		return
 	}
-	if c.seq != seq || c.rights == nil || len(c.rights) >= maxCallers || len(c.shown) >= maxCallers {
-		c.seq, c.rights, c.shown = seq, map[caller]*sqlstore.Rights{}, map[[sha256.Size]byte]shown{}
+	if c.seq != seq || c.rights == nil || len(c.rights) >= maxCallers || len(c.shown) >= maxCallers || len(c.names) >= maxCallers {
+		c.seq, c.rights, c.shown, c.names = seq, map[caller]*sqlstore.Rights{}, map[[sha256.Size]byte]shown{}, map[string]pedigree.ActorName{}
 	}
 	f()
 }
@@ -219,7 +227,7 @@ func (r *Registrar) judge(ctx context.Context, p pedigree.Principal, rights *sql
 	can := func(permission pedigree.Permission) bool {
 		return pedigree.Permits(rights.Grants, permission, id) && pedigree.Narrow(rights.Token.Scopes, permission, id)
 	}
-	if can(permission) && (p.Account() || permission != pedigree.SignedIn || r.public != nil) {
+	if can(permission) && (p.Account() || permission != pedigree.SignedIn) {
 		return nil
 	}
 	if !p.Account() {

@@ -341,7 +341,7 @@ type fatal interface {
 func (r *registry) verify(t fatal) {
 	t.Helper()
 	ctx := context.Background()
-	cp, err := r.Checkpoint(ctx, me)
+	cp, err := r.Checkpoint(ctx, pedigree.Operator)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func (r *registry) verify(t fatal) {
 		t.Fatal(err)
 	}
 	for after := int64(-1); ; {
-		list, err := r.Entries(ctx, me, pedigree.EventQuery{After: after, Limit: 1000})
+		list, err := r.Entries(ctx, pedigree.Operator, pedigree.EventQuery{After: after, Limit: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}

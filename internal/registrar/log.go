@@ -12,7 +12,7 @@ import (
 // Keys are the public keys of the log, oldest first; the last signs today.
 func (r *Registrar) Keys(ctx context.Context, p pedigree.Principal) (keys []pedigree.LogKey, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
-		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+		if err := r.authorise(ctx, tx, p, pedigree.ProofsRead, ""); err != nil {
 			return err
 		}
 		keys, err = logKeys(ctx, tx)
@@ -73,7 +73,7 @@ func (r *Registrar) signerFor(public string) (*ledger.Signer, error) {
 // Checkpoint is the signed size and root of the log now.
 func (r *Registrar) Checkpoint(ctx context.Context, p pedigree.Principal) (out pedigree.Checkpoint, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
-		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+		if err := r.authorise(ctx, tx, p, pedigree.ProofsRead, ""); err != nil {
 			return err
 		}
 		out, err = r.checkpoint(ctx, tx)
@@ -102,7 +102,7 @@ func (r *Registrar) checkpoint(ctx context.Context, tx *sqlstore.Tx) (pedigree.C
 // whole log. It returns [pedigree.CodeInvalid] for numbers that don't fit the log.
 func (r *Registrar) ProveInclusion(ctx context.Context, p pedigree.Principal, seq, size int64) (out pedigree.InclusionProof, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
-		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+		if err := r.authorise(ctx, tx, p, pedigree.ProofsRead, ""); err != nil {
 			return err
 		}
 		if size == 0 {
@@ -121,7 +121,7 @@ func (r *Registrar) ProveInclusion(ctx context.Context, p pedigree.Principal, se
 // size 0 means the whole log. It returns [pedigree.CodeInvalid].
 func (r *Registrar) ProveConsistency(ctx context.Context, p pedigree.Principal, from, size int64) (out pedigree.ConsistencyProof, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
-		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+		if err := r.authorise(ctx, tx, p, pedigree.ProofsRead, ""); err != nil {
 			return err
 		}
 		if size == 0 {
@@ -257,11 +257,11 @@ func (r *Registrar) Rebuild(ctx context.Context, p pedigree.Principal, progress 
 func (r *Registrar) Moment(ctx context.Context, p pedigree.Principal, at pedigree.At) (seq int64, err error) {
 	if at.IsNow() {
 		p.Head = 0 // the moment is that of this call, not that of the request
-		size, err := r.may(ctx, p, pedigree.SignedIn, "")
+		size, err := r.may(ctx, p, pedigree.ProofsRead, "")
 		return size - 1, err
 	}
 	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
-		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+		if err := r.authorise(ctx, tx, p, pedigree.ProofsRead, ""); err != nil {
 			return err
 		}
 		seq = tx.AsOf()

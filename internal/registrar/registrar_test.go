@@ -76,19 +76,30 @@ func mustDamage(t *testing.T, dir string, d pedigree.Digest) {
 
 func mustOpenWith(t testing.TB, database, key string, blobs blob.Store) *registry {
 	t.Helper()
+	return mustOpenConfig(t, database, key, registrar.Config{Blobs: blobs})
+}
+
+// mustOpenConfig opens a registry of which cfg says what a test wants otherwise.
+func mustOpenConfig(t testing.TB, database, key string, cfg registrar.Config) *registry {
+	t.Helper()
 	store, err := sqlstore.Open(context.Background(), sqlstore.Config{Database: database, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	r, err := registrar.Open(context.Background(), registrar.Config{
-		Store: store, Blobs: blobs, NewID: newID, Now: time.Now,
-		Signer: func() (*ledger.Signer, error) { return ledger.NewSigner(key) },
-	})
+	cfg.Store, cfg.NewID, cfg.Rand = store, newID, rand.Reader
+	cfg.Signer = func() (*ledger.Signer, error) { return ledger.NewSigner(key) }
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Blobs == nil {
+		cfg.Blobs = blob.NewMemory()
+	}
+	r, err := registrar.Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &registry{Registrar: r, store: store, blobs: blobs, key: key}
+	return &registry{Registrar: r, store: store, blobs: cfg.Blobs, key: key}
 }
 
 // eachDatabase runs a test on SQLite and on PostgreSQL.

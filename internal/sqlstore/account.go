@@ -21,7 +21,9 @@ func (a *applier) account() {
 	case pedigree.AccountCreated:
 		a.out.insert(viewAccounts, e.Subject, e.String("kind"), e.String("acts_for"), e.Seq, e.Seq)
 	case pedigree.AccountChanged:
-		next("CAST($3 AS TEXT), disabled, erased", e.String("acts_for"))
+		if e.Field("acts_for") != nil { // otherwise something changed that no event holds
+			next("CAST($3 AS TEXT), disabled, erased", e.String("acts_for"))
+		}
 	case pedigree.AccountDisabled:
 		next("acts_for, 1, erased")
 	case pedigree.AccountEnabled:

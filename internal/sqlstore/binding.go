@@ -31,17 +31,27 @@ func (tx *Tx) HasBinding(ctx context.Context, role pedigree.Role, member, projec
 // for the whole registry: after the given event, in the order in which they were given.
 // Names are those of now.
 func (tx *Tx) Bindings(ctx context.Context, projectID string, after int64, limit int) ([]pedigree.Binding, error) {
+	return tx.bindings(ctx, "b.project = $1 AND "+tx.open("b.")+" AND b.from_seq > $2 ORDER BY b.from_seq LIMIT $3", projectID, after, limit)
+}
+
+// BindingsOf lists what an account may now, by itself and by its groups.
+func (tx *Tx) BindingsOf(ctx context.Context, account string) ([]pedigree.Binding, error) {
+	return tx.bindings(ctx, `b.to_seq IS NULL AND (b.member = $1 OR b.member IN (SELECT grp FROM view_members WHERE account = $1 AND to_seq IS NULL))
+ORDER BY b.from_seq`, account)
+}
+
+func (tx *Tx) bindings(ctx context.Context, where string, args ...any) ([]pedigree.Binding, error) {
 	var out []pedigree.Binding
-	err := tx.each(ctx, "list bindings", `SELECT b.member, b.role, b.from_seq, e.envelope, coalesce(p.name, ''), coalesce(o.kind, ''), coalesce(o.name, '')
+	err := tx.each(ctx, "list bindings", `SELECT b.member, b.role, b.from_seq, e.envelope, coalesce(p.name, ''), coalesce(o.name, '')
 FROM view_bindings b JOIN log_events e ON e.seq = b.from_seq LEFT JOIN view_projects p ON p.id = b.project LEFT JOIN own_actors o ON o.id = b.member
-WHERE b.project = $1 AND `+tx.open("b.")+" AND b.from_seq > $2 ORDER BY b.from_seq LIMIT $3", []any{projectID, after, limit}, func(rows rows) error {
+WHERE `+where, args, func(rows rows) error {
 		var b pedigree.Binding
-		var envelope, kind string
-		if err := rows.Scan(&b.Member.ID, (*string)(&b.Role), &b.Seq, &envelope, (*string)(&b.Project), &kind, (*string)(&b.Member.Name)); err != nil {
+		var envelope string
+		if err := rows.Scan(&b.Member.ID, (*string)(&b.Role), &b.Seq, &envelope, (*string)(&b.Project), (*string)(&b.Member.Name)); err != nil {
 			return err
 		}
 		e, err := pedigree.ParseEnvelope(envelope)
-		b.Time, b.Actor, b.Member.Group = e.Time, e.Actor, kind == actorGroup
+		b.Time, b.Actor, b.Member.Group = e.Time, e.Actor, strings.HasPrefix(b.Member.ID, "grp_")
 		out = append(out, b)
 		return err
 	})
@@ -53,6 +63,9 @@ WHERE b.project = $1 AND `+tx.open("b.")+" AND b.from_seq > $2 ORDER BY b.from_s
 // whole, and so do its events.
 var subjectProjects = map[string]string{
 	"mdl": "view_models",
+	"tgt": "view_targets",
+	"dep": "(SELECT d.id, t.project FROM view_deployments d JOIN view_targets t ON t.id = d.target)",
+	"exe": "(SELECT x.id, t.project FROM view_executions x JOIN view_targets t ON t.id = x.target)",
 }
 
 // ProjectsOf finds the projects, by id, that subjects of the log belong to. Those of the
@@ -62,7 +75,7 @@ func (tx *Tx) ProjectsOf(ctx context.Context, subjects []string) (map[string]str
 	byTable := map[string][]string{}
 	rooted := map[string][]string{} // the subjects of each id: versions belong to their model
 	for _, s := range subjects {
-		id, _, _ := strings.Cut(s, "/")
+		id, _, _ := strings.Cut(strings.TrimPrefix(s, "policy:"), "/")
 		prefix, _, _ := strings.Cut(id, "_")
 		if prefix == "prj" {
 			out[s] = id
@@ -76,7 +89,7 @@ func (tx *Tx) ProjectsOf(ctx context.Context, subjects []string) (map[string]str
 	for t, ids := range byTable {
 		for chunk := range slices.Chunk(compact(ids), 64) {
 			in, args := list(nil, chunk)
-			err := tx.each(ctx, "find projects", "SELECT id, project FROM "+t+" WHERE id IN ("+in+")", args, func(rows rows) error {
+			err := tx.each(ctx, "find projects", "SELECT s.id, s.project FROM "+t+" s WHERE s.id IN ("+in+")", args, func(rows rows) error {
 				var id, project string
 				err := rows.Scan(&id, &project)
 				for _, s := range rooted[id] {
@@ -90,4 +103,16 @@ func (tx *Tx) ProjectsOf(ctx context.Context, subjects []string) (map[string]str
 		}
 	}
 	return out, nil
+}
+
+// Binding reads one binding as it is now. It returns [pedigree.CodeNotFound].
+func (tx *Tx) Binding(ctx context.Context, role pedigree.Role, member, projectID string) (pedigree.Binding, error) {
+	found, err := tx.bindings(ctx, "b.project = $1 AND b.member = $2 AND b.role = $3 AND b.to_seq IS NULL", projectID, member, string(role))
+	if err == nil && len(found) == 0 {
+		err = pedigree.Errorf(pedigree.CodeNotFound, "the role %s was taken away meanwhile", role)
+	}
+	if err != nil {
+		return pedigree.Binding{}, err
+	}
+	return found[0], nil
 }

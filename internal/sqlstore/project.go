@@ -78,3 +78,12 @@ func (tx *Tx) Projects(ctx context.Context, within []string, after pedigree.Proj
 	})
 	return out, err
 }
+
+// ProjectName is the name of the project with an id. It returns [pedigree.CodeNotFound].
+func (tx *Tx) ProjectName(ctx context.Context, id string) (name pedigree.ProjectName, err error) {
+	err = tx.row(ctx, "SELECT name FROM view_projects WHERE id = $1", []any{id}, (*string)(&name))
+	if errors.Is(err, errNoRows) {
+		err = pedigree.Errorf(pedigree.CodeNotFound, "there is no project %s", id)
+	}
+	return name, tx.s.d.translate(err, "find a project")
+}
