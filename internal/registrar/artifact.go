@@ -68,7 +68,10 @@ func (r *Registrar) PutBlob(ctx context.Context, _ pedigree.Principal, project p
 
 // ReceiveBlob stores the bytes of body, whose digest nobody knows yet, in the project, and
 // keeps them for at least [sqlstore.Lease] from now.
-func (r *Registrar) ReceiveBlob(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, body io.Reader) (pedigree.Digest, int64, error) {
+func (r *Registrar) ReceiveBlob(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, body io.Reader) (pedigree.Digest, int64, error) {
+	if _, err := r.may(ctx, p, pedigree.VersionsWrite, project); err != nil {
+		return "", 0, err
+	}
 	id, err := r.projectID(ctx, project)
 	if err != nil {
 		return "", 0, err
