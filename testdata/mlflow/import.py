@@ -26,7 +26,7 @@ class Sum(mlflow.pyfunc.PythonModel):
 
 def log(name):
     where = {"name": "m"} if THREE else {"artifact_path": "m"}
-    mlflow.pyfunc.log_model(python_model=Sum(), registered_model_name=name, signature=infer_signature(X, X.sum(axis=1)), **where)
+    mlflow.pyfunc.log_model(python_model=Sum(), registered_model_name=name, signature=infer_signature(X, X.sum(axis=1)), pip_requirements=["mlflow"], **where)
 
 
 def fill():
@@ -71,11 +71,14 @@ def version(v, aliases):
 
 def read():
     out = {}
+    prompts = [m.name for m in c.search_registered_models("tags.`mlflow.prompt.is_prompt` = 'true'")]
     for m in list(c.search_registered_models()) + list(c.search_registered_models("tags.`mlflow.prompt.is_prompt` = 'true'")):
-        m = c.get_registered_model(m.name)
+        prompt = m.name in prompts
+        if not prompt:  # the client itself says that a prompt is no model
+            m = c.get_registered_model(m.name)
         quote = '"' if "'" in m.name else "'"
         versions = sorted(c.search_model_versions(f"name={quote}{m.name}{quote}"), key=lambda v: int(v.version))
-        out[m.name] = {"description": m.description or "", "tags": m.tags, "versions": [version(c.get_model_version(m.name, v.version), m.aliases) for v in versions]}
+        out[m.name] = {"description": m.description or "", "tags": m.tags, "versions": [version(v if prompt else c.get_model_version(m.name, v.version), m.aliases) for v in versions]}
     return out
 
 
