@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+	"time"
 )
 
 // Attribute is one searchable value of a version, under the key that
@@ -30,6 +31,7 @@ type searchable struct {
 	Record
 	Tags        map[string]string
 	Description string
+	Imported    *Imported
 }
 
 // Attributes returns every searchable attribute of r, in the order of [RecordFields]
@@ -41,7 +43,7 @@ func (r *Record) Attributes() []Attribute {
 }
 
 // FieldAttributes returns the attributes of one field of a record, or of "tags" (a
-// map) or "description", from its JSON, as an event's payload has it. A field that
+// map), "description" or "imported", from its JSON, as an event's payload has it. A field that
 // can't be searched, and one that is absent, null or erased, has none. It returns
 // [CodeCorrupt] where the JSON is not that of the field.
 func FieldAttributes(field string, raw json.RawMessage) ([]Attribute, error) {
@@ -91,6 +93,8 @@ func (s *searchable) field(name string) any {
 		return &s.Tags
 	case "description":
 		return &s.Description
+	case "imported":
+		return &s.Imported
 	default: // a signature is not searched
 		return nil
 	}
@@ -165,6 +169,15 @@ func (s *searchable) attributes() []Attribute {
 	}
 	b.field = "description"
 	b.text("description", s.Description)
+	if m := s.Imported; m != nil {
+		b.field = "imported"
+		b.text("imported.from", string(m.From))
+		b.text("imported.id", m.ID)
+		b.text("imported.author", m.Author)
+		if m.CreatedAt != nil {
+			b.text("imported.created_at", m.CreatedAt.UTC().Format(time.RFC3339Nano))
+		}
+	}
 	return b.out
 }
 

@@ -147,7 +147,7 @@ func TestAttributesAreFields(t *testing.T) {
 	attributes := r.Attributes()
 	r.Artifact = Artifact{Kind: ArtifactLinked, URI: "s3://b/m"}
 	attributes = append(attributes, r.Attributes()...)
-	for field, raw := range map[string]string{"tags": `{"a b":"x"}`, "description": `"x"`} {
+	for field, raw := range map[string]string{"tags": `{"a b":"x"}`, "description": `"x"`, "imported": `{"from":"http://a","id":"b/1","author":"c","created_at":"2024-01-02T03:04:05.006Z"}`} {
 		more, err := FieldAttributes(field, json.RawMessage(raw))
 		checkCode(t, field, err, "")
 		attributes = append(attributes, more...)

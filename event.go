@@ -22,7 +22,7 @@ const (
 	ModelDeleted      EventType = "model.deleted"      // project, name, reason
 	ModelTagged       EventType = "model.tagged"       // key, value
 	ModelUntagged     EventType = "model.untagged"     // key
-	VersionRegistered EventType = "version.registered" // the fields of Record, tags, description
+	VersionRegistered EventType = "version.registered" // the fields of Record, tags, description, imported
 	VersionAmended    EventType = "version.amended"    // the fields of Record that are replaced, reason
 	VersionEdited     EventType = "version.edited"     // description
 	VersionTagged     EventType = "version.tagged"     // key, value
@@ -175,6 +175,9 @@ type Draft struct {
 	Subject string
 	Refs    []string
 	Payload Payload
+	// Number is the number that a registration asks for; 0 is the next. The append
+	// refuses one that is not above all that the model ever gave.
+	Number VersionNumber
 }
 
 // Field is one field of an event's payload as the log keeps it.

@@ -122,6 +122,7 @@ const (
 	KindParent    FieldKind = "parent"
 	KindFlavor    FieldKind = "flavor"
 	KindEvidence  FieldKind = "evidence"
+	KindImported  FieldKind = "imported"
 	KindAttribute FieldKind = "attribute" // of the version itself; its key stands alone
 )
 
@@ -195,6 +196,10 @@ type FieldSpec struct {
 //	flavor.loader            text    yes
 //	evidence.name            text    yes
 //	evidence.kind            text    yes
+//	imported.from            text    yes
+//	imported.id              text    yes
+//	imported.author          text    yes
+//	imported.created_at      text    yes
 //	owner                    text    yes
 //	target                   text    yes
 //	rollback_note            text    yes
@@ -264,6 +269,10 @@ var FilterFields = []FieldSpec{
 	{Name: "flavor.loader", Type: TextField, Stored: true},
 	{Name: "evidence.name", Type: TextField, Stored: true},
 	{Name: "evidence.kind", Type: TextField, Stored: true},
+	{Name: "imported.from", Type: TextField, Stored: true},
+	{Name: "imported.id", Type: TextField, Stored: true},
+	{Name: "imported.author", Type: TextField, Stored: true},
+	{Name: "imported.created_at", Type: TextField, Stored: true},
 	{Name: "owner", Type: TextField, Stored: true},
 	{Name: "target", Type: TextField, Stored: true},
 	{Name: "rollback_note", Type: TextField, Stored: true},

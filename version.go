@@ -34,6 +34,9 @@ type Version struct {
 	Completeness []Completeness `json:"completeness,omitempty"`
 	CreatedAt    time.Time      `json:"created_at"`
 	CreatedBy    string         `json:"created_by"`
+	// Imported says where it was before it came here; nil for a version that was
+	// registered here first.
+	Imported *Imported `json:"imported,omitempty"`
 	// Seq is the event that registered it, Changed the last one that changed it;
 	// Changed is its ETag.
 	Seq     int64 `json:"seq"`
@@ -41,6 +44,20 @@ type Version struct {
 	// Erased are the record fields whose values were erased by law.
 	Erased []string `json:"erased,omitempty"`
 	Named
+}
+
+// Imported is what another registry said of a version that was brought here from there.
+// It is shown, and steers nothing: the version was registered here when the log says so,
+// by whom the log says.
+type Imported struct {
+	// From is the address of that registry, ID the version's name there: "fraud/3".
+	From SafeURI `json:"from"`
+	ID   string  `json:"id"`
+	// Author is who registered it there.
+	Author string `json:"author,omitempty"`
+	// CreatedAt and ChangedAt are its times there.
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+	ChangedAt *time.Time `json:"changed_at,omitempty"`
 }
 
 // Amendment is one change of a record: the fields that it replaced, whole.
@@ -62,6 +79,11 @@ type Registration struct {
 	Aliases []Alias `json:"aliases,omitempty"`
 	// CreateModel makes the model first, in the same append, where there is none.
 	CreateModel bool `json:"create_model,omitempty"`
+	// Imported, where not nil, says where the version comes from: an administrator's
+	// right. Number may then ask for the number that it had there, which must be above
+	// every number that the model ever gave; 0 asks for the next.
+	Imported *Imported     `json:"imported,omitempty"`
+	Number   VersionNumber `json:"version,omitempty"`
 }
 
 // Registered is the answer to a [Registration].
@@ -178,6 +200,12 @@ func RegisterVersion(modelID string, reg Registration) ([]Draft, error) {
 	c := &checker{}
 	c.err(CheckTags(reg.Tags))
 	c.text("description", reg.Description, MaxText)
+	c.check(reg.Number == 0 || reg.Imported != nil, "the registry numbers versions itself; only an imported one can ask for a number")
+	c.check(reg.Number >= 0, "version %d is not a number of a version", reg.Number)
+	if m := reg.Imported; m != nil {
+		c.check(m.From != "" && m.ID != "", "an imported version needs the address it comes from and its id there")
+		c.texts("imported", MaxURI, m.ID, m.Author)
+	}
 	if c.failed != nil {
 		return nil, c.failed
 	}
@@ -188,6 +216,9 @@ func RegisterVersion(modelID string, reg Registration) ([]Draft, error) {
 	if len(reg.Tags) > 0 {
 		p["tags"] = reg.Tags
 	}
+	if reg.Imported != nil {
+		p["imported"] = reg.Imported
+	}
 	p = p.with("description", reg.Description)
 	next := modelID + NextVersion
 	var refs []string
@@ -196,7 +227,7 @@ func RegisterVersion(modelID string, reg Registration) ([]Draft, error) {
 			refs = append(refs, VersionSubject(parent.ModelID, parent.Version))
 		}
 	}
-	drafts := []Draft{{Type: VersionRegistered, Subject: next, Refs: refs, Payload: p}}
+	drafts := []Draft{{Type: VersionRegistered, Subject: next, Refs: refs, Payload: p, Number: reg.Number}}
 	for _, alias := range reg.Aliases {
 		drafts = append(drafts, Draft{
 			Type: AliasMoved, Subject: modelID, Refs: []string{next},
@@ -399,7 +430,7 @@ func (v *Version) Delete(reason string, force bool) ([]Draft, error) {
 // that registered and amended it, oldest first. It returns [CodeCorrupt] for payloads
 // that don't fit.
 func FoldRecord(v *Version, events []Event) error {
-	v.Record, v.Amendments, v.Erased = Record{}, nil, nil
+	v.Record, v.Amendments, v.Erased, v.Imported = Record{}, nil, nil, nil
 	current := map[string]json.RawMessage{}
 	erased := map[string]bool{}
 	digest := NewHasher()
@@ -411,6 +442,9 @@ func FoldRecord(v *Version, events []Event) error {
 			if f.Name == "reason" && e.Type == VersionAmended {
 				amendment.Reason = e.String("reason")
 				continue
+			}
+			if f.Name == "imported" && f.Erased() {
+				erased[f.Name] = true
 			}
 			if !slices.Contains(RecordFields, f.Name) {
 				continue
@@ -431,6 +465,9 @@ func FoldRecord(v *Version, events []Event) error {
 		switch e.Type {
 		case VersionRegistered:
 			v.CreatedAt, v.CreatedBy = e.Time, e.Actor
+			if _, err := e.Decode("imported", &v.Imported); err != nil {
+				return err
+			}
 		default:
 			v.Amendments = append(v.Amendments, amendment)
 		}

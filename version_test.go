@@ -77,6 +77,32 @@ func TestRegisterVersion(t *testing.T) {
 	checkCode(t, "description", err, CodeInvalid)
 }
 
+// TestRegisterImported: where a version comes from is in the event beside its record, and
+// only then may it ask for a number.
+func TestRegisterImported(t *testing.T) {
+	born := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
+	from := &Imported{From: "http://old.example.org", ID: "fraud/7", Author: "ann", CreatedAt: &born}
+	got, err := RegisterVersion("mdl_fraud", Registration{Imported: from, Number: 7})
+	checkDrafts(t, "imported", got, err, Draft{Type: VersionRegistered, Subject: "mdl_fraud/next", Payload: Payload{"imported": from}, Number: 7})
+	for name, reg := range map[string]Registration{
+		"number alone":  {Number: 7},
+		"below zero":    {Number: -1, Imported: from},
+		"from nowhere":  {Imported: &Imported{ID: "fraud/7"}},
+		"without an id": {Imported: &Imported{From: "http://old.example.org"}},
+		"author":        {Imported: &Imported{From: "http://old.example.org", ID: "fraud/7", Author: "\x00"}},
+	} {
+		_, err := RegisterVersion("mdl_fraud", reg)
+		checkCode(t, name, err, CodeInvalid)
+	}
+	registered := Event{Seq: 1, Type: VersionRegistered, Time: testNow, Fields: []Field{{Name: "imported", Value: marshal(from)}}}
+	var v Version
+	checkCode(t, "fold", FoldRecord(&v, []Event{registered}), "")
+	checkEqual(t, "imported", *v.Imported.CreatedAt, born)
+	registered.Fields[0].Value = nil
+	checkCode(t, "fold erased", FoldRecord(&v, []Event{registered}), "")
+	checkEqual(t, "erased", v.Imported == nil && slices.Equal(v.Erased, []string{"imported"}), true)
+}
+
 // TestAmend is the merge table: what an amendment changes, field by field.
 func TestAmend(t *testing.T) {
 	size := int64(5)

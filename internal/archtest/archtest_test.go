@@ -47,12 +47,13 @@ var table = map[string]rule{
 	"internal/mlrecord":      {inside: []string{"."}, never: []string{"net/http", "database/sql", "os"}},
 	"internal/upstream":      {inside: []string{".", "internal/mlrecord"}, never: []string{"database/sql", "os"}},
 	"internal/mlflow":        {inside: []string{".", "internal/registrar", "internal/httpx", "internal/blob", "internal/mlrecord", "internal/upstream"}, never: []string{"database/sql"}},
+	"internal/importer":      {inside: []string{".", "client", "internal/mlrecord", "internal/upstream"}, never: []string{"net/http", "database/sql"}},
 	"internal/config":        {inside: []string{"."}, never: []string{"net/http", "database/sql"}},
 	"internal/server": {inside: []string{
 		".", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore", "internal/upstream",
 	}},
 	"internal/cli": {inside: []string{
-		".", "client", "internal/capture", "internal/config", "internal/ledger", "internal/link", "internal/mlrecord", "internal/server", "examples/breastcancer",
+		".", "client", "internal/capture", "internal/config", "internal/importer", "internal/ledger", "internal/link", "internal/mlrecord", "internal/server", "internal/upstream", "examples/breastcancer",
 	}, never: []string{"database/sql"}},
 	"examples/breastcancer": {},
 	"examples/verifylog":    {},

@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		testscript.Run(t, scripts(func(env *testscript.Env) error {
-			url, err := serve(env, pgtest.Database(env.T().(testing.TB)))
+			url, err := serve(filepath.Join(env.WorkDir, ".server"), env.Defer, pgtest.Database(env.T().(testing.TB)))
 			env.Setenv("PEDIGREE_URL", url)
 			return err
 		}, "postgres"))
@@ -58,17 +58,27 @@ func scripts(setup func(*testscript.Env) error, name string) testscript.Params {
 			return setup(env)
 		},
 		Condition: func(cond string) (bool, error) { return cond == name, nil },
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": code, "edit": edit, "grepline": grepLine, "envfile": envFile},
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": code, "edit": edit, "grepline": grepLine, "envfile": envFile, "other": other},
 	}
 }
 
+// other runs a second server, on SQLite, and sets a variable to its URL: "other NAME".
+func other(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: other NAME")
+	}
+	url, err := serve(filepath.Join(ts.Getenv("WORK"), "."+args[0]), ts.Defer, "")
+	ts.Check(err)
+	ts.Setenv(args[0], url)
+}
+
 // serve runs a server on a database until the script ends.
-func serve(env *testscript.Env, database string) (url string, err error) {
+func serve(data string, later func(func()), database string) (url string, err error) {
 	private, _, err := server.NewKey("")
 	if err != nil {
 		return "", err
 	}
-	cfg, err := config.Config{Addr: "127.0.0.1:0", Data: filepath.Join(env.WorkDir, ".server"), Database: database, LogKey: private}.Complete()
+	cfg, err := config.Config{Addr: "127.0.0.1:0", Data: data, Database: database, LogKey: private}.Complete()
 	if err != nil {
 		return "", err
 	}
@@ -84,7 +94,7 @@ func serve(env *testscript.Env, database string) (url string, err error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ctx) }()
-	env.Defer(func() {
+	later(func() {
 		stop()
 		if err := errors.Join(<-done, srv.Close()); err != nil {
 			fmt.Fprintln(os.Stderr, err)

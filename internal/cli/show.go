@@ -109,6 +109,7 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string) {
 	p.line("aliases", strings.Join(aliases, ", "))
 	p.list("complete", completenessLines(v.Completeness))
 	p.line("registered", a.since(v.CreatedAt), "by "+v.CreatedBy)
+	p.line("imported", importedLine(v.Imported))
 	p.text("description", v.Description)
 	p.line("tags", pairs(v.Tags))
 	p.line("artifact", artifactLine(r.Artifact, ""))
@@ -123,6 +124,21 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string) {
 	if r.Artifact.Kind == pedigree.ArtifactStored {
 		fmt.Fprintf(w, "\nget it back: pedigree pull %s\n", shellWord(name))
 	}
+}
+
+// importedLine is what the registry said of a version that it comes from.
+func importedLine(m *pedigree.Imported) string {
+	if m == nil {
+		return ""
+	}
+	parts := []string{m.ID, "of", string(m.From)}
+	if m.CreatedAt != nil {
+		parts = append(parts, "registered there", stamp(*m.CreatedAt), "UTC")
+	}
+	if m.Author != "" {
+		parts = append(parts, "by", m.Author)
+	}
+	return words(parts)
 }
 
 // recordLines are the lines of a record, but for its artifact.

@@ -208,13 +208,6 @@ func (c *call) filesURI(card *registrar.Card) string {
 	return self + artifacts + "/artifacts" + strings.TrimPrefix(uri, "mlflow-artifacts:")
 }
 
-// fetchedFile is a file of the upstream that is stored here now.
-type fetchedFile struct {
-	pedigree.File
-	// content is that of a file that says something of the model.
-	content []byte
-}
-
 // fetches are the sources whose files are on their way. A large model may take longer
 // than its client waits: the client's next try finds the transfer under way, or done.
 type fetches struct {
@@ -226,7 +219,7 @@ type fetch struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	waiting int
-	files   []fetchedFile
+	files   []mlrecord.Content
 	err     error
 }
 
@@ -235,7 +228,7 @@ const linger = 5 * time.Minute
 
 // get returns what read returns. Calls with one key at one time share one read, which
 // outlives its callers for a while.
-func (f *fetches) get(ctx context.Context, key string, read func(context.Context) ([]fetchedFile, error)) ([]fetchedFile, error) {
+func (f *fetches) get(ctx context.Context, key string, read func(context.Context) ([]mlrecord.Content, error)) ([]mlrecord.Content, error) {
 	f.mu.Lock()
 	one := f.byKey[key]
 	if one == nil {
@@ -294,7 +287,7 @@ func (f *fetches) forget(key string, one *fetch) {
 // fillFetched makes a stored artifact of the files on the upstream, as fillFiles does of
 // those that are here.
 func (d *Dialect) fillFetched(c *call, r *pedigree.Record, o *origin) error {
-	files, err := d.fetches.get(c.ctx(), string(c.project)+" "+o.source+" "+o.runID, func(ctx context.Context) ([]fetchedFile, error) {
+	files, err := d.fetches.get(c.ctx(), string(c.project)+" "+o.source+" "+o.runID, func(ctx context.Context) ([]mlrecord.Content, error) {
 		return d.fetch(ctx, c.principal, c.project, o.away)
 	})
 	if err != nil {
@@ -303,14 +296,7 @@ func (d *Dialect) fillFetched(c *call, r *pedigree.Record, o *origin) error {
 	if len(files) == 0 {
 		return nil
 	}
-	r.Artifact.Kind = pedigree.ArtifactStored
-	for _, f := range files {
-		r.Artifact.Files = append(r.Artifact.Files, f.File)
-		mlrecord.AddCopy(r, f.File)
-		if f.content != nil {
-			mlrecord.FillFile(r, f.File, f.content)
-		}
-	}
+	mlrecord.FillContent(r, files)
 	return nil
 }
 
@@ -318,12 +304,12 @@ func (d *Dialect) fillFetched(c *call, r *pedigree.Record, o *origin) error {
 const parallelFetches = 4
 
 // fetch stores the files of a tree of the upstream.
-func (d *Dialect) fetch(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, tree *upstream.Tree) ([]fetchedFile, error) {
+func (d *Dialect) fetch(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, tree *upstream.Tree) ([]mlrecord.Content, error) {
 	list, err := tree.Files(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]fetchedFile, len(list))
+	out := make([]mlrecord.Content, len(list))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelFetches)
 	for i, f := range list {
@@ -335,8 +321,8 @@ func (d *Dialect) fetch(ctx context.Context, p pedigree.Principal, project pedig
 	return out, g.Wait()
 }
 
-func (d *Dialect) fetchFile(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, tree *upstream.Tree, f upstream.File) (fetchedFile, error) {
-	out := fetchedFile{File: pedigree.File{Path: f.Path, Size: max(f.Size, 0)}}
+func (d *Dialect) fetchFile(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, tree *upstream.Tree, f upstream.File) (mlrecord.Content, error) {
+	out := mlrecord.Content{File: pedigree.File{Path: f.Path, Size: max(f.Size, 0)}}
 	body, err := tree.Open(ctx, f)
 	if err != nil {
 		return out, err
@@ -350,7 +336,7 @@ func (d *Dialect) fetchFile(ctx context.Context, p pedigree.Principal, project p
 	}
 	out.Digest, out.Size, err = d.registrar.ReceiveBlob(ctx, p, project, src)
 	if err == nil && described {
-		out.content = content.Bytes()
+		out.Text = content.Bytes()
 	}
 	return out, err
 }

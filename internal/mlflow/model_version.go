@@ -17,6 +17,7 @@ type modelVersion struct {
 	Version     string   `json:"version"`
 	Created     int64    `json:"creation_timestamp"`
 	Updated     int64    `json:"last_updated_timestamp"`
+	User        string   `json:"user_id,omitempty"`
 	Stage       string   `json:"current_stage"`
 	Description string   `json:"description"`
 	Source      string   `json:"source"`
@@ -39,10 +40,13 @@ type versionList struct {
 func wireVersion(c *registrar.Card) modelVersion {
 	v := modelVersion{
 		Name: string(c.Model), Version: c.Number.String(), Created: c.CreatedAt.UnixMilli(), Updated: c.UpdatedAt.UnixMilli(),
-		Stage: c.Stage, Description: c.Description, Source: c.Source, RunID: c.RunID, Status: "READY", Tags: wireTags(c.Tags), RunLink: c.RunURI,
+		User: c.Author, Stage: c.Stage, Description: c.Description, Source: c.Source, RunID: c.RunID, Status: "READY", Tags: wireTags(c.Tags), RunLink: c.RunURI,
 	}
 	if v.Stage == "" {
 		v.Stage = pedigree.StagedNone
+	}
+	if !c.Born.IsZero() { // imported: its people know it by the times that it had
+		v.Created = c.Born.UnixMilli()
 	}
 	if text := completeness(c); text != "" {
 		v.Tags = append(v.Tags, tag{completeTag, text})

@@ -28,6 +28,25 @@ func Described(f pedigree.File) bool {
 	return (f.Path == modelFile || f.Path == requirementsFile || f.Path == pythonFile) && f.Size <= MaxFile
 }
 
+// Content is a file whose bytes are stored, with its text where that says something of
+// the model.
+type Content struct {
+	pedigree.File
+	Text []byte
+}
+
+// FillContent makes a stored artifact of files, and takes what they say.
+func FillContent(r *pedigree.Record, files []Content) {
+	r.Artifact.Kind = pedigree.ArtifactStored
+	for _, f := range files {
+		r.Artifact.Files = append(r.Artifact.Files, f.File)
+		AddCopy(r, f.File)
+		if f.Text != nil {
+			FillFile(r, f.File, f.Text)
+		}
+	}
+}
+
 // AddCopy records data that lies among the files: whoever looks must see that it is
 // there, and how large it is.
 func AddCopy(r *pedigree.Record, f pedigree.File) {

@@ -54,10 +54,10 @@ var (
 	keys    = []string{"team", "a b", "x/y:z.w-1", "ключ"}
 	values  = []pedigree.Float{0, 1, -1, 0.93, pedigree.Float(math.NaN()), pedigree.Float(math.Inf(1)), pedigree.Float(math.Inf(-1)), math.MaxFloat64, 5e-324}
 	kinds   = []string{
-		"create", "register", "register", "register", "edit", "tag", "untag", "tagmodel", "alias", "alias", "unalias",
+		"create", "register", "register", "register", "import", "edit", "tag", "untag", "tagmodel", "alias", "alias", "unalias",
 		"archive", "restore", "amend", "amend", "describe", "rename", "deletemodel", "deleteversion", "stage", "stage", "redact", "redact", "redact",
 	}
-	fields = []string{"owner", "params", "metrics", "tags", "value", "description", "data", "reason", "note", "run", "purpose", "rollback_note"}
+	fields = []string{"owner", "params", "metrics", "tags", "value", "description", "data", "reason", "note", "run", "purpose", "rollback_note", "imported"}
 )
 
 // legal draws a text of any legal Unicode.
@@ -100,6 +100,12 @@ func (o op) run(ctx context.Context, r *registry) pedigree.ErrorCode {
 		_, err = r.CreateModel(ctx, me, "default", o.Model, pedigree.ModelEdit{Owner: &o.Key, Purpose: &o.Text, Tags: map[string]string{o.Key: o.Text}})
 	case "register":
 		_, err = r.Register(ctx, me, "default", o.Model, pedigree.Registration{Record: record, Tags: map[string]string{o.Key: o.Text}, Description: o.Text, CreateModel: true, Aliases: []pedigree.Alias{o.Alias}})
+	case "import":
+		born := time.UnixMilli(o.Seq * 1e9).UTC()
+		_, err = r.Register(ctx, me, "default", o.Model, pedigree.Registration{
+			Record: record, CreateModel: true, Number: o.Version + 1, Tags: map[string]string{pedigree.StageTag: pedigree.StagedProduction}, Aliases: []pedigree.Alias{o.Alias},
+			Imported: &pedigree.Imported{From: "http://old.example.org", ID: "fraud/" + o.Version.String(), Author: o.Key, CreatedAt: &born},
+		})
 	case "edit":
 		_, err = r.EditModel(ctx, me, "default", o.Model, pedigree.ModelEdit{Owner: &o.Text, Description: &o.Key, Tags: map[string]string{o.Key: o.Text}}, nil)
 	case "tag":
@@ -204,6 +210,7 @@ func (r *registry) answers(t *rapid.T, at pedigree.At) string {
 		{"metrics.auc != 1", "params.team"},
 		{"owner ILIKE 'TEAM:%' AND alias IS NOT NULL", "complete DESC"},
 		{"archived = true", ""},
+		{"imported.from LIKE 'http://%' AND imported.author != 'x'", "version"},
 		{"data.uri = 's3://lake/production'", "metrics.auc"},
 		{"complete >= 4 AND created_by = 'local'", "version DESC"},
 	} {

@@ -227,3 +227,38 @@ func TestChangedAsOf(t *testing.T) {
 		}
 	})
 }
+
+// TestImportedNumbers: an import keeps the numbers that versions had, as long as they go
+// up; the next registration goes on above them.
+func TestImportedNumbers(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		register := func(n pedigree.VersionNumber) (pedigree.Registered, error) {
+			reg := pedigree.Registration{CreateModel: true, Number: n, Aliases: []pedigree.Alias{"champion"}}
+			if n != 0 {
+				reg.Imported = &pedigree.Imported{From: "http://old.example.org", ID: "fraud/" + n.String()}
+			}
+			return r.Register(ctx, me, "default", "fraud", reg)
+		}
+		for _, tt := range []struct {
+			ask, want pedigree.VersionNumber
+			code      pedigree.ErrorCode
+		}{{3, 3, ""}, {3, 0, pedigree.CodeExists}, {1, 0, pedigree.CodeExists}, {7, 7, ""}, {0, 8, ""}, {8, 0, pedigree.CodeExists}, {9, 9, ""}} {
+			got, err := register(tt.ask)
+			if pedigree.CodeOf(err) != tt.code || got.Number != tt.want {
+				t.Errorf("asked for %d: got %d, %v, want %d", tt.ask, got.Number, err, tt.want)
+			}
+			if tt.code != "" {
+				continue
+			}
+			found, err := r.Resolve(ctx, me, pedigree.Reference{Project: "default", Model: "fraud", Alias: "champion"}, pedigree.At{})
+			if err != nil || found.Number != tt.want {
+				t.Errorf("the alias names %d, %v, want %d", found.Number, err, tt.want)
+			}
+		}
+		list, err := r.Search(ctx, me, "default", "imported.id = 'fraud/7'", "", pedigree.Page{}, pedigree.At{})
+		if err != nil || len(list.Items) != 1 || list.Items[0].Number != 7 {
+			t.Errorf("search: %+v, %v", list.Items, err)
+		}
+	})
+}

@@ -14,7 +14,8 @@ import (
 // Register registers the next version of a model. The bytes of a stored artifact and
 // of evidence files must be there (see [Registrar.MissingBlobs]). It returns
 // [pedigree.CodePrecondition] where one is not, [pedigree.CodeNotFound] where the
-// model is not there and the registration does not ask to make it.
+// model is not there and the registration does not ask to make it, and
+// [pedigree.CodeExists] for a number that can't be given any more.
 func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, reg pedigree.Registration) (pedigree.Registered, error) {
 	var out pedigree.Registered
 	if err := reg.Record.Normalize(); err != nil {
@@ -39,6 +40,11 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 		}
 		if len(reg.Aliases) > 0 {
 			if err := r.authorise(ctx, tx, p, pedigree.AliasesWrite, project); err != nil {
+				return decision{}, err
+			}
+		}
+		if reg.Imported != nil {
+			if err := r.authorise(ctx, tx, p, pedigree.ImportsWrite, project); err != nil {
 				return decision{}, err
 			}
 		}

@@ -567,6 +567,13 @@ func (b *batchState) event(d pedigree.Draft, p pedigree.Principal, fields []pedi
 	e := pedigree.Event{V: 1, Seq: seq, Time: fromMicros(b.now), Type: d.Type, Actor: p.ID, Subject: d.Subject, RequestID: p.RequestID}
 	if model, ok := strings.CutSuffix(d.Subject, pedigree.NextVersion); ok {
 		n := number(model) + 1
+		if d.Number != 0 {
+			if d.Number < n {
+				return e, pedigree.Errorf(pedigree.CodeExists, "the number %d can't be given: the model has given numbers up to %d, and never gives one again", d.Number, n-1).
+					WithFix("register without a number, which gives %d", n)
+			}
+			n = d.Number
+		}
 		numbers[model] = int64(n)
 		e.Subject = pedigree.VersionSubject(model, n)
 	}

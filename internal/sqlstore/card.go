@@ -31,6 +31,10 @@ type Card struct {
 	CreatedAt     time.Time
 	// UpdatedAt is the time of the last change, tags and aliases apart.
 	UpdatedAt time.Time
+	// Author and Born are who registered it and when where it was imported from; "" and
+	// the zero time for a version that was registered here first.
+	Author string
+	Born   time.Time
 	// Points are those of the minimum record that are filled.
 	Points pedigree.Points
 }
@@ -95,7 +99,7 @@ WHERE v.seq IN (`+in+") AND v.deleted_seq IS NULL AND n.to_seq IS NULL", args, f
 		return nil
 	}
 	err = tx.each(ctx, "read attributes", "SELECT subject, field, key, text FROM view_attributes WHERE subject IN ("+in+
-		") AND field IN ('tags', 'description', 'created_by', 'owner', 'target', 'rollback_note') AND to_seq IS NULL", args, add)
+		") AND field IN ('tags', 'description', 'created_by', 'imported', 'owner', 'target', 'rollback_note') AND to_seq IS NULL", args, add)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +145,10 @@ func (c *Card) add(a pedigree.Attribute) {
 		c.Description = a.Text
 	case "created_by":
 		c.CreatedBy = a.Text
+	case "imported.author":
+		c.Author = a.Text
+	case "imported.created_at":
+		c.Born, _ = time.Parse(time.RFC3339Nano, a.Text) // what can't be read says nothing
 	default:
 		if a.Field == "tags" {
 			if c.Tags == nil {

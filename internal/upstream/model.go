@@ -3,11 +3,13 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/mlrecord"
 )
 
@@ -103,6 +105,24 @@ func pages(query url.Values, read func(url.Values) (next string, err error)) err
 
 // promptFilter asks for prompts, which searches leave out otherwise.
 const promptFilter = "tags.`mlflow.prompt.is_prompt` = 'true'"
+
+// ServerVersion is the release of MLflow that the server says it is; "" where it does not
+// say.
+func (c *Client) ServerVersion(ctx context.Context) (string, error) {
+	resp, err := c.open(ctx, "/version", nil, nil)
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 100))
+	if err != nil {
+		return "", c.failed(ctx, err)
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(string(b), "")), nil
+}
 
 // Models lists the registered models by name, prompts among them.
 func (c *Client) Models(ctx context.Context) ([]Model, error) {

@@ -31,7 +31,7 @@ with mlflow.start_run(run_name="first") as run:
     mlflow.set_tag("pedigree.target", "prod/fraud-api")
     mlflow.log_input(mlflow.data.from_pandas(X, name="toy", source="s3://lake/toy.parquet"), context="training")
     where = {"name": "m"} if THREE else {"artifact_path": "m"}
-    mlflow.pyfunc.log_model(python_model=Sum(), registered_model_name="logged", signature=infer_signature(X, X.sum(axis=1)), **where)
+    mlflow.pyfunc.log_model(python_model=Sum(), registered_model_name="logged", signature=infer_signature(X, X.sum(axis=1)), pip_requirements=["mlflow"], **where)
     with tempfile.TemporaryDirectory() as d:
         open(os.path.join(d, "ü note.csv"), "w").write("a,b\n1,2\n")
         mlflow.log_artifacts(d, "extra")
