@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,8 +43,8 @@ func python(t *testing.T, variable string) string {
 	return path
 }
 
-// TestMLflowSuites runs each suite against Pedigree and against MLflow's own server, and
-// compares the answers, step by step.
+// TestMLflowSuites runs each suite against the built program and against MLflow's own
+// server, and compares the answers, step by step.
 func TestMLflowSuites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the real MLflow takes minutes")
@@ -52,12 +54,38 @@ func TestMLflowSuites(t *testing.T) {
 	for _, client := range []struct{ name, python string }{{"3", three}, {"2", python(t, mlflow2)}} {
 		for _, suite := range []string{"registry", "flows"} {
 			t.Run(client.name+"/"+suite, func(t *testing.T) {
+				t.Parallel() // each spends most of its time in Python, starting
 				want := runSuite(t, client.python, suite, startMLflow(t, three))
 				eachDatabase(t, func(t *testing.T, cfg config.Config) {
-					got := runSuite(t, client.python, suite, mustStart(t, cfg).url)
+					p := mustServe(t, cfg)
+					got := runSuite(t, client.python, suite, p.url)
 					compareSteps(t, suite, got, want, deviations)
+					mustEnd(t, p)
 				})
 			})
+		}
+	}
+}
+
+// mustEnd tells a server to stop, which it must do of its own accord and without having
+// logged a failure.
+func mustEnd(t *testing.T, p *process) {
+	t.Helper()
+	if runtime.GOOS == "windows" { // has no signal to send to another process
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		return
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.said
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+	for line := range strings.Lines(p.log.String()) {
+		if strings.Contains(line, "ERROR") && !strings.Contains(line, "status=501") { // which says what is not offered
+			t.Errorf("the server logged: %s", line)
 		}
 	}
 }

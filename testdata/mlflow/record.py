@@ -50,6 +50,7 @@ def stable(value):
 
 def step(label, f):
     """Run f and print what it gives: a value, or an error of MLflow's."""
+    label = stable(label)
     try:
         line = {"step": label, "value": stable(show(f()))}
     except MlflowException as e:
