@@ -1,6 +1,15 @@
 package mlflow
 
-// noun says what a search over one noun may ask.
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/registrar"
+)
+
+// noun says what a search over experiments or runs may ask.
 type noun struct {
 	// entities are the kinds of key, by the words that stand before the dot.
 	entities map[string]registrar.ClauseKind
@@ -12,27 +21,27 @@ type noun struct {
 	orders map[string]string
 	// numeric are the attributes that are numbers, lists those that take IN.
 	numeric, lists []string
-	// ids are those whose comparators are checked by whoever reads the clauses.
-	ids []string
-	// absent are the kinds of key that take IS NULL.
-	absent []registrar.ClauseKind
+	// absent are the kinds of key that take IS NULL, and what an error says of others.
+	absent     []registrar.ClauseKind
+	notAbsent  func(kind registrar.ClauseKind, key string) error
+	comparator func(kind registrar.ClauseKind, key string, number bool, cmp string) error
+	// quote stands around each piece that an error shows.
+	quote string
+	// repeats says that a key may stand twice in an order: the first counts.
+	repeats bool
 }
 
 // key finds what an identifier names.
 func (n *noun) key(identifier string, attributes map[string]string) (registrar.ClauseKind, string, error) {
 	kind, key := registrar.ClauseAttribute, identifier
-	if entity, rest, dotted := strings.Cut(identifier, "."); dotted && identifier[0] != '`' && identifier[0] != '"' {
+	if entity, rest, dotted := strings.Cut(identifier, "."); dotted {
 		var ok bool
-		if kind, ok = n.entities[entity]; !ok {
+		if kind, ok = n.entities[strings.Trim(entity, "`")]; !ok {
 			return "", "", invalid("Invalid entity type '%s'. %s", clip(entity), n.names)
 		}
 		key = rest
 	}
-	for _, quote := range []string{`"`, "'", "`"} {
-		if len(key) >= 2 && strings.HasPrefix(key, quote) && strings.HasSuffix(key, quote) {
-			key = key[1 : len(key)-1]
-		}
-	}
+	key = unquoteKey(key)
 	switch kind {
 	case registrar.ClauseAttribute:
 		name, ok := attributes[key]
@@ -51,20 +60,18 @@ func (n *noun) key(identifier string, attributes map[string]string) (registrar.C
 var datasetKeys = []string{"context", "digest", "name"}
 
 // pythonSet is the text of a set of names in the error messages of MLflow.
-func pythonSet[V any](names map[string]V) string {
-	keys := make([]string, 0, len(names))
-	for k := range names {
-		keys = append(keys, "'"+k+"'")
-	}
-	slices.Sort(keys)
-	return "{" + strings.Join(keys, ", ") + "}"
+func pythonSet(names map[string]string) string {
+	return "{'" + strings.Join(sortedKeys(names), "', '") + "'}"
 }
 
 // clauses reads a filter into what the registrar searches by.
 func (n *noun) clauses(filter string) ([]registrar.Clause, error) {
-	comparisons, err := parseFilter(filter)
+	comparisons, wrong, err := sqlComparisons(filter)
 	if err != nil {
 		return nil, err
+	}
+	if len(wrong) > 0 {
+		return nil, wrong.error(n.quote)
 	}
 	var out []registrar.Clause
 	for _, c := range comparisons {
@@ -77,78 +84,70 @@ func (n *noun) clauses(filter string) ([]registrar.Clause, error) {
 	return out, nil
 }
 
-func (n *noun) clause(c comparison) (registrar.Clause, error) {
-	kind, key, err := n.key(c.identifier, n.attributes)
+func (n *noun) clause(c sqlComparison) (registrar.Clause, error) {
+	if c.wrong != "" {
+		return registrar.Clause{}, invalid("Invalid comparison clause. Expected 'Identifier' found '%s'", clip(c.wrong))
+	}
+	kind, key, err := n.key(c.key, n.attributes)
 	if err != nil {
 		return registrar.Clause{}, err
 	}
 	out := registrar.Clause{Kind: kind, Key: key, Cmp: pedigree.Comparator(c.cmp)}
-	if c.cmp == "IS NULL" || c.cmp == "IS NOT NULL" {
+	if c.absence() {
 		if !slices.Contains(n.absent, kind) {
-			return out, invalid("IS NULL / IS NOT NULL is only supported for tags and params, not for '%s' '%s'", kind, clip(key))
+			return out, n.notAbsent(kind, key)
 		}
 		return out, nil
 	}
 	number := kind == registrar.ClauseMetric || kind == registrar.ClauseAttribute && slices.Contains(n.numeric, key)
-	if err := n.checkValue(kind, key, number, c); err != nil {
+	if out.Values, err = n.values(kind, key, number, c.value); err != nil {
 		return out, err
 	}
-	if err := checkComparator(kind, number, c.cmp); err != nil && !slices.Contains(n.ids, key) {
+	if err := n.comparator(kind, key, number, c.cmp); err != nil {
 		return out, err
 	}
-	if number {
-		f, err := strconv.ParseFloat(c.raw, 64)
-		if err != nil {
-			return out, invalid("Expected numeric value type for %s. Found %s", kind, clip(c.raw))
-		}
-		out.Values = []pedigree.FilterValue{{Text: c.raw, Number: f, IsNumber: true}}
-		return out, nil
-	}
-	for _, text := range c.texts {
-		out.Values = append(out.Values, pedigree.FilterValue{Text: text})
+	if (c.cmp == "IN" || c.cmp == "NOT IN") != (c.value.kind == sqlGroup) {
+		return out, invalid("Invalid comparator '%s' for the value %s", clip(c.cmp), clip(c.value.text))
 	}
 	return out, nil
 }
 
-// checkValue checks that a value is written as its key wants it.
-func (n *noun) checkValue(kind registrar.ClauseKind, key string, number bool, c comparison) error {
-	switch {
-	case number && c.kind != numberValue && kind == registrar.ClauseMetric:
-		return invalid("Expected numeric value type for metric. Found %s", clip(c.raw))
-	case number && c.kind != numberValue:
-		return invalid("Expected numeric value type for numeric attribute: %s. Found %s", key, clip(c.raw))
-	case number || c.kind == quotedValue:
-		return nil
-	case c.kind == listValue:
-		return n.checkList(kind, key, c)
-	case c.kind == bareValue:
-		return invalid("Parameter value is either not quoted or unidentified quote types used for string value %s. Use either single or double quotes.", clip(c.raw))
-	case kind == registrar.ClauseDataset:
-		return invalid("Expected a quoted string value for dataset attributes. Got value %s", clip(c.raw))
-	case kind == registrar.ClauseAttribute:
-		return invalid("Expected a quoted string value for attributes. Got value %s", clip(c.raw))
+// values reads a value as its key wants it written.
+func (n *noun) values(kind registrar.ClauseKind, key string, number bool, v sqlToken) ([]pedigree.FilterValue, error) {
+	if number {
+		return numberValue(kind, key, v)
 	}
-	return invalid("Expected a quoted string value for %s (e.g. 'my-value'). Got value %s", entityName(kind), clip(c.raw))
+	switch {
+	case v.kind == sqlText, v.kind == sqlQuoted, v.kind == sqlName:
+		text, err := unquoteValue(v)
+		return []pedigree.FilterValue{{Text: text}}, err
+	case kind == registrar.ClauseParam || kind == registrar.ClauseTag:
+		return nil, invalid("Expected a quoted string value for %s (e.g. 'my-value'). Got value %s", entityName(kind), clip(v.text))
+	case v.kind == sqlGroup:
+		if kind == registrar.ClauseAttribute && !slices.Contains(n.lists, key) {
+			return nil, invalid("Only ['%s'] attributes support comparison with a list of quoted string values.", strings.Join(n.lists, "', '"))
+		}
+		texts, err := parseList(v.text)
+		out := make([]pedigree.FilterValue, len(texts))
+		for i, text := range texts {
+			out[i].Text = text
+		}
+		return out, err
+	case kind == registrar.ClauseDataset:
+		return nil, invalid("Expected a quoted string value for dataset attributes. Got value %s", clip(v.text))
+	}
+	return nil, invalid("Expected a quoted string value for attributes. Got value %s", clip(v.text))
 }
 
-func (n *noun) checkList(kind registrar.ClauseKind, key string, c comparison) error {
-	if kind == registrar.ClauseParam || kind == registrar.ClauseTag {
-		return invalid("Expected a quoted string value for %s (e.g. 'my-value'). Got value %s", entityName(kind), clip(c.raw))
-	}
-	if kind == registrar.ClauseAttribute && n.lists != nil && !slices.Contains(n.lists, key) {
-		return invalid("Only ['%s'] attributes support comparison with a list of quoted string values.", strings.Join(n.lists, "', '"))
-	}
+func numberValue(kind registrar.ClauseKind, key string, v sqlToken) ([]pedigree.FilterValue, error) {
+	f, err := strconv.ParseFloat(v.text, 64)
 	switch {
-	case len(c.texts) == 0:
-		return invalid("While parsing a list in the query, expected a non-empty list of string values, but got empty list")
-	case slices.Contains(c.texts, "\x00"):
-		return invalid("While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: %s", clip(c.raw))
-	case len(c.texts) > pedigree.MaxFilterValues:
-		return invalid("A list of the filter string has %d values, the limit is %d", len(c.texts), pedigree.MaxFilterValues)
-	case c.cmp != "IN" && c.cmp != "NOT IN":
-		return invalid("Invalid comparator '%s' for a list", clip(c.cmp))
+	case v.kind == sqlNumber && err == nil:
+		return []pedigree.FilterValue{{Text: v.text, Number: f, IsNumber: true}}, nil
+	case kind == registrar.ClauseMetric:
+		return nil, invalid("Expected numeric value type for metric. Found %s", clip(v.text))
 	}
-	return nil
+	return nil, invalid("Expected numeric value type for numeric attribute: %s. Found %s", key, clip(v.text))
 }
 
 func entityName(kind registrar.ClauseKind) string {
@@ -158,27 +157,36 @@ func entityName(kind registrar.ClauseKind) string {
 	return string(kind)
 }
 
+// The comparators that MLflow takes of numbers, of texts, and of parameters and tags.
 var (
 	numberComparators = []string{"!=", "<", "<=", "=", ">", ">="}
 	textComparators   = []string{"!=", "=", "ILIKE", "IN", "LIKE", "NOT IN"}
 	keyComparators    = []string{"!=", "=", "ILIKE", "IS NOT NULL", "IS NULL", "LIKE"}
 )
 
-func checkComparator(kind registrar.ClauseKind, number bool, cmp string) error {
-	valid := textComparators
+// runComparator refuses what a search over runs can't compare so. That the texts do not
+// all end in a quote is MLflow's.
+func runComparator(kind registrar.ClauseKind, _ string, number bool, cmp string) error {
+	valid, shown, end := textComparators, textComparators, "'"
 	switch {
+	case kind == registrar.ClauseMetric:
+		valid, shown, end = numberComparators, numberComparators, ""
 	case number:
-		valid = numberComparators
-	case kind == registrar.ClauseParam, kind == registrar.ClauseTag:
-		valid = keyComparators
+		valid, end = numberComparators, ""
+	case kind == registrar.ClauseParam:
+		valid, shown = keyComparators, keyComparators
+	case kind == registrar.ClauseTag:
+		valid, shown, end = keyComparators, keyComparators, ""
+	case kind == registrar.ClauseDataset:
+		end = ""
 	}
 	if slices.Contains(valid, cmp) {
 		return nil
 	}
-	return invalid("Invalid comparator '%s' not one of '{'%s'}'", clip(cmp), strings.Join(valid, "', '"))
+	return invalid("Invalid comparator '%s' not one of '{'%s'}%s", clip(cmp), strings.Join(shown, "', '"), end)
 }
 
-// orders reads the items of order_by.
+// sortKeys reads the items of order_by.
 func (n *noun) sortKeys(items []string) ([]registrar.SortKey, error) {
 	if len(items) > pedigree.MaxOrderKeys {
 		return nil, invalid("`order_by` has %d items, the limit is %d", len(items), pedigree.MaxOrderKeys)
@@ -189,7 +197,7 @@ func (n *noun) sortKeys(items []string) ([]registrar.SortKey, error) {
 	}
 	var out []registrar.SortKey
 	for _, item := range items {
-		identifier, desc, err := parseOrderItem(item)
+		identifier, desc, err := orderItem(item)
 		if err != nil {
 			return nil, err
 		}
@@ -200,34 +208,13 @@ func (n *noun) sortKeys(items []string) ([]registrar.SortKey, error) {
 		if kind == registrar.ClauseDataset {
 			return nil, invalid("Invalid identifier type 'dataset'")
 		}
-		for _, k := range out {
-			if k.Kind == kind && k.Key == key {
-				return nil, invalid("`order_by` contains duplicate fields: %s", pythonList(items))
-			}
+		twice := slices.ContainsFunc(out, func(k registrar.SortKey) bool { return k.Kind == kind && k.Key == key })
+		switch {
+		case !twice:
+			out = append(out, registrar.SortKey{Kind: kind, Key: key, Desc: desc})
+		case !n.repeats:
+			return nil, invalid("`order_by` contains duplicate fields: %s", pythonList(items))
 		}
-		out = append(out, registrar.SortKey{Kind: kind, Key: key, Desc: desc})
 	}
 	return out, nil
-}
-
-func parseOrderItem(item string) (identifier string, desc bool, err error) {
-	tokens := scanFilter(item)
-	switch {
-	case len(tokens) == 0 || len(tokens) > 2 || tokens[0].kind != 'w' && tokens[0].kind != 'd':
-		return "", false, invalid("Invalid order_by clause '%s'. Could not be parsed.", clip(item))
-	case len(tokens) == 1:
-	case isWord(tokens[1], "DESC"):
-		desc = true
-	case !isWord(tokens[1], "ASC"):
-		return "", false, invalid("Invalid ordering key in order_by clause '%s'.", clip(item))
-	}
-	return tokens[0].text, desc, nil
-}
-
-func pythonList(items []string) string {
-	quoted := make([]string, len(items))
-	for i, s := range items {
-		quoted[i] = "'" + s + "'"
-	}
-	return clip(fmt.Sprintf("[%s]", strings.Join(quoted, ", ")))
 }

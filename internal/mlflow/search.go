@@ -3,12 +3,9 @@ package mlflow
 import (
 	"encoding/base64"
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -87,9 +84,12 @@ type clause struct {
 // parse turns a filter of MLflow's into one of ours. Prompts are left out unless the
 // filter asks for them.
 func (t *searchTarget) parse(filter string) (*pedigree.Filter, error) {
-	parts, err := sqlComparisons(filter)
+	parts, wrong, err := sqlComparisons(filter)
 	if err != nil {
 		return nil, err
+	}
+	if len(wrong) > 0 {
+		return nil, wrong.error("")
 	}
 	clauses := make([]clause, len(parts))
 	for i, part := range parts {
@@ -123,7 +123,7 @@ func (t *searchTarget) clause(c sqlComparison) (clause, error) {
 	if c.wrong != "" {
 		return clause{}, invalid("Invalid comparison clause. Expected 'Identifier' found '%s'", clip(c.wrong))
 	}
-	if c.null {
+	if c.absence() {
 		return clause{}, invalid("IS NULL and IS NOT NULL are not supported in searches of the model registry.")
 	}
 	out := clause{key: c.key, cmp: c.cmp}
@@ -154,12 +154,11 @@ func (t *searchTarget) clause(c sqlComparison) (clause, error) {
 
 // value reads the value of a comparison.
 func (t *searchTarget) value(out *clause, v sqlToken) error {
+	var err error
 	switch v.kind {
-	case sqlText, sqlQuoted:
-		out.text = v.text[1 : len(v.text)-1]
-		return nil
-	case sqlName:
-		return invalid("Parameter value is either not quoted or unidentified quote types used for string value %s. Use either single or double quotes.", clip(v.text))
+	case sqlText, sqlQuoted, sqlName:
+		out.text, err = unquoteValue(v)
+		return err
 	case sqlGroup:
 		lists := []string{"name", "run_id"}
 		if t.models {
@@ -169,7 +168,6 @@ func (t *searchTarget) value(out *clause, v sqlToken) error {
 			return invalid("Only ['%s'] attributes support comparison with a list of quoted string values.", strings.Join(lists, "', '"))
 		}
 		out.isList = true
-		var err error
 		out.list, err = parseList(v.text)
 		return err
 	case sqlNumber:
@@ -251,28 +249,16 @@ func withoutRun(n *pedigree.FilterNode) *pedigree.FilterNode {
 	return &pedigree.FilterNode{Op: pedigree.Or, Args: []*pedigree.FilterNode{n, absent}}
 }
 
-var orderToken = regexp.MustCompile("^(?:\"[^\"]*\"|`[^`]*`|'[^']*'|[^\\s\"`'])+")
-
 // order reads the items of order_by, with MLflow's errors.
 func (t *searchTarget) order(items []string) ([]pedigree.Order, error) {
 	var out []pedigree.Order
 	for _, item := range items {
-		words, ok := orderWords(item)
-		if !ok {
-			return nil, invalid("Invalid order_by clause '%s'. Could not be parsed.", clip(item))
+		key, desc, err := orderItem(item)
+		if err != nil {
+			return nil, err
 		}
-		o := pedigree.Order{}
-		if len(words) == 2 {
-			switch strings.ToLower(words[1]) {
-			case "asc":
-			case "desc":
-				o.Desc = true
-			default:
-				return nil, invalid("Invalid ordering key in order_by clause '%s'.", clip(item))
-			}
-		}
-		var err error
-		if o.Field, err = t.orderField(words[0]); err != nil {
+		o := pedigree.Order{Desc: desc}
+		if o.Field, err = t.orderField(key); err != nil {
 			return nil, err
 		}
 		if slices.ContainsFunc(out, func(other pedigree.Order) bool { return other.Field == o.Field }) {
@@ -281,20 +267,6 @@ func (t *searchTarget) order(items []string) ([]pedigree.Order, error) {
 		out = append(out, o)
 	}
 	return out, nil
-}
-
-// orderWords cuts an item of order_by into its key and perhaps its direction.
-func orderWords(item string) ([]string, bool) {
-	var words []string
-	for rest := strings.TrimSpace(item); rest != ""; {
-		word := orderToken.FindString(rest)
-		if word == "" {
-			return nil, false
-		}
-		words = append(words, word)
-		rest = strings.TrimSpace(rest[len(word):])
-	}
-	return words, len(words) > 0 && len(words) < 3 && !strings.ContainsAny(item, ",;()")
 }
 
 func (t *searchTarget) orderField(word string) (pedigree.FilterField, error) {

@@ -52,7 +52,7 @@ func TestMLflowSuites(t *testing.T) {
 	three := python(t, mlflow3)
 	deviations := readDeviations(t)
 	for _, client := range []struct{ name, python string }{{"3", three}, {"2", python(t, mlflow2)}} {
-		for _, suite := range []string{"registry", "flows"} {
+		for _, suite := range []string{"registry", "tracking", "flows"} {
 			t.Run(client.name+"/"+suite, func(t *testing.T) {
 				t.Parallel() // each spends most of its time in Python, starting
 				want := runSuite(t, client.python, suite, startMLflow(t, three))
