@@ -83,8 +83,8 @@ type clause struct {
 
 // parse turns a filter of MLflow's into one of ours. Prompts are left out unless the
 // filter asks for them.
-func (t *searchTarget) parse(filter string) (*pedigree.Filter, error) {
-	parts, wrong, err := sqlComparisons(filter)
+func (t *searchTarget) parse(text string) (*pedigree.Filter, error) {
+	parts, wrong, err := sqlComparisons(text)
 	if err != nil {
 		return nil, err
 	}
@@ -109,13 +109,15 @@ func (t *searchTarget) parse(filter string) (*pedigree.Filter, error) {
 		}
 		nodes = append(nodes, node)
 	}
-	if !prompts {
-		nodes = append(nodes, noPrompts())
+	filter := &pedigree.Filter{}
+	switch len(nodes) {
+	case 0:
+	case 1:
+		filter.Root = nodes[0]
+	default:
+		filter.Root = &pedigree.FilterNode{Op: pedigree.And, Args: nodes}
 	}
-	if len(nodes) == 1 {
-		return &pedigree.Filter{Root: nodes[0]}, nil
-	}
-	return &pedigree.Filter{Root: &pedigree.FilterNode{Op: pedigree.And, Args: nodes}}, nil
+	return filter.WithoutPrompts(), nil
 }
 
 // clause reads key and value of a comparison, with MLflow's errors.

@@ -58,7 +58,7 @@ func TestMLflowSuites(t *testing.T) {
 				want := runSuite(t, client.python, suite, startMLflow(t, three))
 				eachDatabase(t, func(t *testing.T, cfg config.Config) {
 					p := mustServe(t, cfg)
-					got := runSuite(t, client.python, suite, p.url)
+					got := runSuite(t, client.python, suite, p.url, "PEDIGREE="+mustBuild(t))
 					compareSteps(t, suite, got, want, deviations)
 					mustEnd(t, p)
 				})
@@ -115,15 +115,16 @@ func readDeviations(t *testing.T) map[string]bool {
 // answered is the answer of one step.
 type answered struct{ step, line string }
 
-// runSuite runs a suite against a server and returns its answers.
-func runSuite(t *testing.T, python, suite, url string) []answered {
+// runSuite runs a suite against a server, with more variables in its environment, and
+// returns its answers.
+func runSuite(t *testing.T, python, suite, url string, env ...string) []answered {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, suite+".py")
 	cmd.Dir = "../../testdata/mlflow"
-	cmd.Env = mlflowEnv("MLFLOW_TRACKING_URI="+url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES=0", "HOME="+t.TempDir(), "PYTHONDONTWRITEBYTECODE=1",
-		"PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.Env = append(env, mlflowEnv("MLFLOW_TRACKING_URI="+url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES=0", "HOME="+t.TempDir(), "PYTHONDONTWRITEBYTECODE=1",
+		"PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

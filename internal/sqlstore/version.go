@@ -50,7 +50,7 @@ func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model p
 	if v.Changed, err = tx.changed(ctx, v.Subject(), v.Seq); err != nil {
 		return v, err
 	}
-	v.Completeness = v.Record.Complete(true) // no policy asks for an approval
+	v.Completeness = v.Complete(true) // no policy asks for an approval
 	return v, nil
 }
 
