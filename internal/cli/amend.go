@@ -108,7 +108,7 @@ func (a *app) amend(ctx context.Context, f *amendFlags, name string) error {
 		} else {
 			fmt.Fprintf(w, "amended %s\n", full)
 		}
-		fmt.Fprintf(w, "complete: %s\n", completenessLine(v.Completeness))
+		fmt.Fprint(w, completenessLine(v.Completeness))
 	}})
 }
 

@@ -412,9 +412,10 @@ func (a *app) planPush(ctx context.Context, p client.Push, notes []string) error
 	if err := r.registration.Record.Normalize(); err != nil {
 		return err
 	}
+	version := pedigree.Version{Record: r.registration.Record, Tags: r.registration.Tags}
 	out := pushPlan{
 		DryRun: true, Project: c.Project(), Model: p.Model, CreateModel: create, Registration: r.registration,
-		Uploaded: pushed.Uploaded, Reused: pushed.Reused, Completeness: r.registration.Record.Complete(true), // as the registry says it
+		Uploaded: pushed.Uploaded, Reused: pushed.Reused, Completeness: version.Complete(true), // as the registry says it
 	}
 	for _, n := range notes {
 		a.hint("note: %s", n)
@@ -432,7 +433,7 @@ func (a *app) planPush(ctx context.Context, p client.Push, notes []string) error
 		page := page{w}
 		a.recordLines(page, &r.registration.Record)
 		page.line("tags", pairs(r.registration.Tags))
-		fmt.Fprintf(w, "complete: %s\n", completenessLine(out.Completeness))
+		fmt.Fprint(w, completenessLine(out.Completeness))
 	}})
 }
 
@@ -453,7 +454,7 @@ func (a *app) printPushed(p client.Pushed, similar pedigree.Name, notes []string
 		for _, alias := range p.Aliases {
 			fmt.Fprintf(w, "%s → %s\n", a.display(pedigree.Reference{Project: p.Version.Project, Model: p.Model, Alias: alias}), ref)
 		}
-		fmt.Fprintf(w, "complete: %s\n", completenessLine(p.Completeness))
+		fmt.Fprint(w, completenessLine(p.Completeness))
 	}})
 }
 
@@ -483,9 +484,13 @@ func uploaded(p client.Pushed) string {
 	return up
 }
 
-// completenessLine is [completenessLines] in one line.
+// completenessLine is [completenessLines] in one line; nothing for a prompt, which has no
+// completeness.
 func completenessLine(stages []pedigree.Completeness) string {
-	return strings.Join(completenessLines(stages), " · ")
+	if len(stages) == 0 {
+		return ""
+	}
+	return "complete: " + strings.Join(completenessLines(stages), " · ") + "\n"
 }
 
 // completenessLines says for each stage what is there and which flags fill the gaps:

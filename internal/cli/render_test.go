@@ -164,8 +164,8 @@ func TestEventTypes(t *testing.T) {
 func TestCompletenessLine(t *testing.T) {
 	r := pedigree.Record{Owner: "ann", Artifact: pedigree.Artifact{Kind: pedigree.ArtifactStored}, Metrics: []pedigree.Metric{{Name: "auc"}}}
 	got := completenessLine(r.Complete(true))
-	want := "register 3/5, missing: code version and runtime image (--code REPO@COMMIT --image IMAGE), data reference (--data ROLE=URI)" +
-		" · approve 3/6, missing: deployment target (--target ENV/NAME) · deploy 4/8, missing: rollback note (--rollback-note TEXT)"
+	want := "complete: register 3/5, missing: code version and runtime image (--code REPO@COMMIT --image IMAGE), data reference (--data ROLE=URI)" +
+		" · approve 3/6, missing: deployment target (--target ENV/NAME) · deploy 4/8, missing: rollback note (--rollback-note TEXT)\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

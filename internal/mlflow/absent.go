@@ -23,6 +23,11 @@ func (d *Dialect) absentRoutes() []Route {
 			method, api3+"/label-schemas/{rest...}", method, api3+"/review-queues/{rest...}",
 			method, api3+"/prompt-optimization/{rest...}")
 	}
-	add(traces, get, api+"/unified-traces", get, api+"/get-online-trace-details")
+	add(traces, get, api+"/unified-traces", get, api+"/get-online-trace-details", get, api+"/get-trace-artifact", get, api3+"/get-trace-artifact")
+	add("Pedigree is no gateway to language models.", get, api+"/gateway-proxy", post, api+"/gateway-proxy", post, api+"/runs/create-promptlab-run")
+	add("Pedigree does not run evaluations; attach their results as evidence.",
+		post, api3+"/scorer/invoke", post, api3+"/genai/evaluate/invoke", get, api3+"/jobs/{job}", patch, api3+"/jobs/cancel/{job}")
+	add("This belongs to MLflow's web pages, which Pedigree does not serve.",
+		get, "/graphql", post, "/graphql", get, api3+"/ui-telemetry", post, api3+"/ui-telemetry", post, api3+"/demo/generate", post, api3+"/demo/delete")
 	return routes
 }

@@ -115,7 +115,7 @@ func New(r *registrar.Registrar, cfg Config) *Dialect {
 
 // Mounts are the paths below which requests are MLflow's.
 var Mounts = []string{
-	"/api/2.0/", "/api/3.0/", "/ajax-api/", "/p/", "/get-artifact", "/model-versions/get-artifact", "/version",
+	"/api/2.0/", "/api/3.0/", "/ajax-api/", "/p/", "/get-artifact", "/model-versions/get-artifact", "/version", "/graphql",
 }
 
 // Owns says whether a path is one of MLflow's, so that its errors have MLflow's shape.

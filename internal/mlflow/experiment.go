@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 )
 
@@ -22,6 +21,7 @@ func (d *Dialect) experimentRoutes() []Route {
 		{Method: post, Pattern: api + "/experiments/restore", Support: Full, handle: restoreExperiment},
 		{Method: post, Pattern: api + "/experiments/set-experiment-tag", Support: Full, handle: setExperimentTag},
 		{Method: post, Pattern: api + "/experiments/delete-experiment-tag", Support: Full, handle: deleteExperimentTag},
+		{Method: post, Pattern: api + "/experiments/search-datasets", Support: Full, handle: searchDatasets},
 	}
 }
 
@@ -122,8 +122,32 @@ var experimentNoun = &noun{
 	},
 	numeric: []string{"creation_time", "last_update_time"},
 	lists:   []string{"experiment_id"},
-	ids:     []string{"experiment_id"},
 	absent:  []registrar.ClauseKind{registrar.ClauseTag},
+	notAbsent: func(_ registrar.ClauseKind, key string) error {
+		return invalid("IS NULL / IS NOT NULL is only supported for tags, not for attribute '%s'", clip(key))
+	},
+	comparator: experimentComparator,
+	repeats:    true,
+}
+
+// experimentComparator refuses what a search over experiments can't compare so.
+func experimentComparator(kind registrar.ClauseKind, key string, number bool, cmp string) error {
+	plain := []string{"=", "!=", "LIKE", "ILIKE"}
+	switch {
+	case kind == registrar.ClauseTag:
+		if !slices.Contains(plain, cmp) {
+			return invalid("Invalid comparator for tag: %s", clip(cmp))
+		}
+		return nil
+	case key == "experiment_id": // a text in a filter, and a number in our tables
+		if !slices.Contains([]string{"=", "!=", "IN", "NOT IN"}, cmp) {
+			return invalid("Invalid comparator for experiment_id: %s", clip(cmp))
+		}
+		return nil
+	case !number && slices.Contains(textComparators, cmp) && !slices.Contains(plain, cmp):
+		return invalid("Invalid comparator for string attribute: %s", clip(cmp))
+	}
+	return runComparator(kind, key, number, cmp)
 }
 
 func searchExperiments(c *call) error {
@@ -187,10 +211,6 @@ func experimentClauses(filter string) ([]registrar.Clause, error) {
 					return nil, invalid("Invalid value for numeric attribute '%s': '%s'", cl.Key, clip(v.Text))
 				}
 				continue
-			}
-			// An id is a text in a filter, and a number in our tables.
-			if !slices.Contains([]pedigree.Comparator{pedigree.CmpEqual, pedigree.CmpNotEqual, pedigree.CmpIn, pedigree.CmpNotIn}, cl.Cmp) {
-				return nil, invalid("Invalid comparator for experiment_id: %s", cl.Cmp)
 			}
 			id, err := experimentID(v.Text)
 			if err != nil {
@@ -271,4 +291,40 @@ func deleteExperimentTag(c *call) error {
 		return err
 	}
 	return c.answerNothing(c.d.registrar.ChangeExperimentTag(c.ctx(), c.principal, c.project, id, in.Key, nil))
+}
+
+// maxDatasetExperiments is the most experiments whose data sets one request may ask for.
+const maxDatasetExperiments = 20
+
+func searchDatasets(c *call) error {
+	var in struct {
+		Experiments []string `json:"experiment_ids"`
+	}
+	if err := c.read(&in); err != nil {
+		return err
+	}
+	switch n := len(in.Experiments); {
+	case n == 0:
+		return invalid("SearchDatasets request must specify at least one experiment_id.")
+	case n > maxDatasetExperiments:
+		return invalid("SearchDatasets request cannot specify more than %d experiment_ids. Received %d experiment_ids.", maxDatasetExperiments, n)
+	}
+	ids, err := experimentIDs(in.Experiments)
+	if err != nil {
+		return err
+	}
+	list, err := c.d.registrar.SearchDatasets(c.ctx(), c.principal, c.project, ids)
+	type summary struct {
+		Experiment string  `json:"experiment_id"`
+		Name       string  `json:"name"`
+		Digest     string  `json:"digest"`
+		Context    *string `json:"context,omitempty"`
+	}
+	out := struct {
+		Datasets []summary `json:"dataset_summaries,omitempty"`
+	}{}
+	for _, d := range list {
+		out.Datasets = append(out.Datasets, summary{strconv.FormatInt(d.Experiment, 10), d.Name, d.Digest, d.Context})
+	}
+	return c.answer(out, err)
 }

@@ -93,7 +93,7 @@ func createLoggedModel(c *call) error {
 		return err
 	}
 	if strings.ContainsAny(in.Name, `/:.%"'`) {
-		return invalid(`Invalid model name ('%s') provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%%', '"', "'")`, clip(in.Name))
+		return invalid(`Invalid model name (%s) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%%', '"', "'")`, pythonRepr(clip(in.Name)))
 	}
 	if err := checkLength("source_run_id", maxKey, in.SourceRun); err != nil {
 		return err
@@ -141,7 +141,12 @@ func finishLoggedModel(c *call) error {
 }
 
 func deleteLoggedModel(c *call) error {
-	return c.answerNothing(c.d.registrar.DeleteLoggedModel(c.ctx(), c.principal, c.project, c.r.PathValue("model")))
+	id := c.r.PathValue("model")
+	err := c.d.registrar.DeleteLoggedModel(c.ctx(), c.principal, c.project, id)
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound { // one that is deleted already is no error
+		_, err = c.d.registrar.LoggedModel(c.ctx(), c.principal, c.project, id, true)
+	}
+	return c.answerNothing(err)
 }
 
 func addLoggedModelParams(c *call) error {
@@ -280,12 +285,17 @@ func loggedModelOrder(items []loggedModelSort) ([]registrar.SortKey, error) {
 
 var loggedModelKey = regexp.MustCompile(`^([a-z]+)\.(.+)$`)
 
-// loggedModelClauses reads the filter of a search over logged models, whose grammar is
-// one of its own.
+// loggedModelClauses reads the filter of a search over logged models, whose rules are
+// looser than those of runs: a value may stand without quotes, and a number in them.
 func loggedModelClauses(filter string) ([]registrar.Clause, error) {
-	comparisons, err := parseFilter(filter)
-	if err != nil {
-		return nil, invalid("Invalid filter string: %s. Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 AND params.lr = 0.01').", pythonText(filter))
+	comparisons, wrong, err := sqlComparisons(filter)
+	switch {
+	case err != nil && len(filter) <= pedigree.MaxFilter:
+		return nil, invalid("Invalid filter string: %s. Expected a single SQL expression.", pythonRepr(clip(filter)))
+	case err != nil:
+		return nil, err
+	case len(wrong) > 0:
+		return nil, invalid("Invalid filter string: %s. Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 AND params.lr = 0.01').", pythonRepr(clip(filter)))
 	}
 	var out []registrar.Clause
 	for _, c := range comparisons {
@@ -298,22 +308,15 @@ func loggedModelClauses(filter string) ([]registrar.Clause, error) {
 	return out, nil
 }
 
-// pythonText quotes a text as Python does.
-func pythonText(s string) string {
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		return `"` + clip(s) + `"`
-	}
-	return "'" + clip(strings.ReplaceAll(s, "'", `\'`)) + "'"
-}
-
-func loggedModelClause(c comparison) (registrar.Clause, error) {
-	cl := registrar.Clause{Kind: registrar.ClauseAttribute, Key: strings.Trim(c.identifier, "`"), Cmp: pedigree.Comparator(c.cmp)}
-	if m := loggedModelKey.FindStringSubmatch(c.identifier); m != nil {
+func loggedModelClause(c sqlComparison) (registrar.Clause, error) {
+	cl := registrar.Clause{Kind: registrar.ClauseAttribute, Key: strings.Trim(c.key, "`"), Cmp: pedigree.Comparator(c.cmp)}
+	entity := "attributes"
+	if m := loggedModelKey.FindStringSubmatch(c.key); m != nil {
 		var ok bool
 		if cl.Kind, ok = loggedModelEntities[m[1]]; !ok {
 			return cl, invalid("Invalid entity type: '%s'. Expected one of ['attributes', 'metrics', 'params', 'tags'].", clip(m[1]))
 		}
-		cl.Key = strings.Trim(m[2], "`")
+		entity, cl.Key = m[1], strings.Trim(m[2], "`")
 	}
 	number := cl.Kind == registrar.ClauseMetric
 	if cl.Kind == registrar.ClauseAttribute {
@@ -324,41 +327,41 @@ func loggedModelClause(c comparison) (registrar.Clause, error) {
 		cl.Key = name
 		number = strings.HasSuffix(name, "_timestamp_ms")
 	}
-	valid := textComparators
+	valid := []string{"=", "!=", "LIKE", "ILIKE", "IN", "NOT IN"}
 	if number {
-		valid = numberComparators
+		valid = []string{"<", "<=", ">", ">=", "=", "!="}
 	}
 	if !slices.Contains(valid, c.cmp) {
-		return cl, invalid("Invalid comparison operator for %s: '%s'. Expected one of ('%s').", clip(c.identifier), clip(c.cmp), strings.Join(valid, "', '"))
+		return cl, invalid("Invalid comparison operator for %s.%s: '%s'. Expected one of ('%s').", entity, clip(cl.Key), clip(c.cmp), strings.Join(valid, "', '"))
 	}
-	raw := c.raw
-	if c.kind == quotedValue {
-		raw = c.texts[0]
+	list := c.value.kind == sqlGroup
+	if (c.cmp == "IN" || c.cmp == "NOT IN") != list {
+		return cl, invalid("Invalid comparison: %s %s %s. Expected a list in parentheses for IN alone.", clip(c.key), clip(c.cmp), clip(c.value.text))
 	}
-	switch {
-	case number:
-		f, err := strconv.ParseFloat(strings.TrimSpace(raw), 64)
-		if err != nil || c.kind == listValue {
-			return cl, invalid("Invalid filter string: %s is not a number", clip(c.raw))
+	if list {
+		texts, err := parseList(c.value.text)
+		if err != nil {
+			return cl, err
 		}
-		cl.Values = []pedigree.FilterValue{{Text: raw, Number: f, IsNumber: true}}
-		return cl, nil
-	case c.kind == listValue && (len(c.texts) == 0 || slices.Contains(c.texts, "\x00")):
-		return cl, invalid("While parsing a list in the query, expected a non-empty list of string values, but got ill-formed list.")
-	case c.kind == listValue:
-		if len(c.texts) > pedigree.MaxFilterValues {
-			return cl, invalid("A list of the filter string has %d values, the limit is %d", len(c.texts), pedigree.MaxFilterValues)
+		for _, text := range texts {
+			cl.Values = append(cl.Values, pedigree.FilterValue{Text: text})
 		}
-	default:
-		c.texts = []string{raw}
+		return loggedModelNumbers(cl)
 	}
-	for _, text := range c.texts {
-		cl.Values = append(cl.Values, pedigree.FilterValue{Text: text})
+	raw := c.value.text
+	if c.value.kind == sqlText || c.value.kind == sqlQuoted {
+		raw = raw[1 : len(raw)-1]
 	}
-	if (c.cmp == "IN" || c.cmp == "NOT IN") != (c.kind == listValue) {
-		return cl, invalid("Invalid comparison: %s %s %s. Expected a list in parentheses for IN alone.", clip(c.identifier), clip(c.cmp), clip(c.raw))
+	cl.Values = []pedigree.FilterValue{{Text: raw}}
+	if !number {
+		return loggedModelNumbers(cl)
 	}
-	return loggedModelNumbers(cl)
+	f, err := strconv.ParseFloat(strings.TrimSpace(raw), 64)
+	if err != nil {
+		return cl, invalid("Invalid filter string: could not convert string to float: %s", pythonRepr(clip(c.value.text)))
+	}
+	cl.Values[0].Number, cl.Values[0].IsNumber = f, true
+	return cl, nil
 }
 
 // loggedModelNumbers turns the values of what is a number in our tables, and a word to

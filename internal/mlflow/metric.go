@@ -1,9 +1,7 @@
 package mlflow
 
 import (
-	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pedigree-ml/pedigree"
@@ -215,7 +213,7 @@ func getHistoryInterval(c *call) error {
 	case len(in.Runs) > maxHistoryRuns:
 		return invalid("GetMetricHistoryBulkInterval request must specify at most %d run_ids. Received %d run_ids.", maxHistoryRuns, len(in.Runs))
 	case limit < 1 || limit > maxInterval:
-		return invalidValue("max_results", json.Number(strconv.Itoa(limit)))
+		return invalid("max_results must be between 1 and %d. See the API docs for more information about request parameters.", maxInterval)
 	case (in.First == nil) != (in.Last == nil):
 		return invalid("If either start step or end step are specified, both must be specified.")
 	case in.First != nil && *in.First > *in.Last:

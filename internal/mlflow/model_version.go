@@ -75,7 +75,7 @@ const completeTag = "pedigree.complete"
 // no files here, and no tag of ours. A client that only keeps names and sources then
 // sees the tags that it set, and no other.
 func completeness(c *registrar.Card) string {
-	if isPrompt(c.Tags) {
+	if pedigree.IsPrompt(c.Tags) {
 		return ""
 	}
 	ours := c.Kind == pedigree.ArtifactStored || elsewhereID(c.Source) != ""

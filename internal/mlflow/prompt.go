@@ -15,8 +15,6 @@ const (
 	promptTextTag = "mlflow.prompt.text"
 )
 
-func isPrompt(tags map[string]string) bool { return strings.EqualFold(tags[promptTag], "true") }
-
 // promptSources are what MLflow's clients name as the source of a prompt.
 var promptSources = map[string]bool{"dummy-source": true, "prompt-template": true}
 
@@ -40,13 +38,4 @@ func asksForPrompts(clauses []clause) bool {
 		}
 	}
 	return false
-}
-
-// noPrompts is the condition that something is no prompt.
-func noPrompts() *pedigree.FilterNode {
-	is := &pedigree.FilterNode{
-		Op: pedigree.Compare, Field: pedigree.FilterField{Kind: pedigree.KindTags, Key: promptTag},
-		Cmp: pedigree.CmpEqual, Values: []pedigree.FilterValue{{Text: "true"}},
-	}
-	return &pedigree.FilterNode{Op: pedigree.Not, Args: []*pedigree.FilterNode{is}}
 }

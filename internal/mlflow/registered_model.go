@@ -233,7 +233,7 @@ func (d *Dialect) createModel(c *call) error {
 	}
 	m, err := d.registrar.CreateModel(c.ctx(), c.principal, c.project, name, spec)
 	if pedigree.CodeOf(err) == pedigree.CodeExists {
-		return d.nameTaken(c, name, isPrompt(tags))
+		return d.nameTaken(c, name, pedigree.IsPrompt(tags))
 	}
 	card := registrar.ModelCard{Model: m, UpdatedAt: m.CreatedAt}
 	return c.answer(modelAnswer{wireModel(&card)}, err)
@@ -242,7 +242,7 @@ func (d *Dialect) createModel(c *call) error {
 // nameTaken is MLflow's error for a name that a model or a prompt has.
 func (d *Dialect) nameTaken(c *call, name pedigree.Name, prompt bool) error {
 	noun := map[bool]string{false: "Registered Model", true: "Prompt"}
-	if m, err := d.registrar.Model(c.ctx(), c.principal, c.project, name, pedigree.At{}); err == nil && isPrompt(m.Tags) != prompt {
+	if m, err := d.registrar.Model(c.ctx(), c.principal, c.project, name, pedigree.At{}); err == nil && pedigree.IsPrompt(m.Tags) != prompt {
 		return exists("Tried to create a %s with name %s, but the name is already taken by a %s. MLflow does not allow creating a model and a prompt with the same name.",
 			strings.ToLower(noun[prompt]), pythonRepr(string(name)), strings.ToLower(noun[!prompt]))
 	}

@@ -127,7 +127,7 @@ func createRun(c *call) error {
 		return err
 	}
 	run := registrar.Run{Experiment: id, Name: in.Name, User: in.User, Start: in.Start}
-	if run.Tags, err = pairsIn("tags", in.Tags, checkRunTag); err != nil {
+	if run.Tags, err = pairsIn("tags", in.Tags, plainTag); err != nil { // MLflow checks the tags that are set later, not these
 		return err
 	}
 	for _, t := range run.Tags {
@@ -249,6 +249,11 @@ var runNoun = &noun{
 	numeric: []string{"start_time", "end_time"},
 	lists:   []string{"run_id"},
 	absent:  []registrar.ClauseKind{registrar.ClauseTag, registrar.ClauseParam},
+	notAbsent: func(kind registrar.ClauseKind, key string) error {
+		return invalid("IS NULL / IS NOT NULL is only supported for tags and params, not for '%s' '%s'", kind, clip(key))
+	},
+	comparator: runComparator,
+	quote:      "'",
 }
 
 func searchRuns(c *call) error {

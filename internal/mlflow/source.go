@@ -238,7 +238,7 @@ func (d *Dialect) versionOrigin(c *call, in sourceRequest) (o origin, done bool,
 	if err != nil {
 		return o, true, err
 	}
-	if isPrompt(v.Tags) {
+	if pedigree.IsPrompt(v.Tags) {
 		return o, true, invalid("Invalid model version source: '%s'. Prompt versions cannot be used as model version sources.", clip(in.source))
 	}
 	run := ""
@@ -362,7 +362,7 @@ func (d *Dialect) createVersion(c *call) error {
 	tags := tagMap(in.Tags)
 	o := origin{source: in.Source, runID: text(in.RunID)}
 	var err error
-	if isPrompt(tags) {
+	if pedigree.IsPrompt(tags) {
 		err = checkPromptSource(in.Source)
 	} else {
 		o, err = d.origin(c, sourceRequest{in.Source, in.RunID, in.ModelID})

@@ -317,7 +317,7 @@ func TestSearchExperiments(t *testing.T) {
 			{object{"max_results": 50001}, "Invalid value 50001 for parameter 'max_results' supplied. It must be at most 50000"},
 			{object{"max_results": 1, "filter": "metrics.a = 1"}, "Invalid entity type 'metrics'. Valid entity types are ('attribute', 'tag', 'tags')"},
 			{object{"max_results": 1, "filter": "foo = 'a'"}, "Invalid attribute key 'foo' specified. Valid keys are '{"},
-			{object{"max_results": 1, "filter": "name = 'a' OR name = 'b'"}, "Invalid clause(s) in filter string: 'OR"},
+			{object{"max_results": 1, "filter": "name = 'a' OR name = 'b'"}, "Invalid clause(s) in filter string: OR"},
 			{object{"max_results": 1, "filter": "experiment_id LIKE '1'"}, "Invalid comparator for experiment_id: LIKE"},
 			{object{"max_results": 1, "filter": "experiment_id = 'x'"}, "Invalid experiment ID 'x'."},
 			{object{"max_results": 1, "order_by": []string{"tags.a"}}, "Invalid order_by entity: tag"},

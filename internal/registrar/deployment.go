@@ -67,7 +67,7 @@ func (w *weighing) deploy(ctx context.Context, p pedigree.Principal, deploy pedi
 		}
 		drafts = append(drafts, amended...)
 		w.version.Record.RollbackNote = deploy.RollbackNote
-		w.version.Completeness = w.version.Record.Complete(w.policies.Satisfied(w.version.Approval))
+		w.version.Completeness = w.version.Complete(w.policies.Satisfied(w.version.Approval))
 	}
 	d, err := w.judge(ctx, deploy)
 	if err != nil {

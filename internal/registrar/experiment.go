@@ -15,6 +15,7 @@ import (
 type (
 	Experiment       = sqlstore.Experiment
 	ExperimentSearch = sqlstore.ExperimentSearch
+	DatasetSummary   = sqlstore.DatasetSummary
 	KeyValue         = sqlstore.KeyValue
 	Clause           = sqlstore.Clause
 	ClauseKind       = sqlstore.ClauseKind
@@ -194,4 +195,17 @@ func (r *Registrar) searchTracking(ctx context.Context, p pedigree.Principal, pr
 		return err
 	})
 	return next, err
+}
+
+// maxDatasets is the most data sets that one search returns.
+const maxDatasets = 1000
+
+// SearchDatasets lists the data sets that the runs of some experiments read, by
+// experiment and name; of an experiment that is not there, none.
+func (r *Registrar) SearchDatasets(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, experiments []int64) (out []DatasetSummary, err error) {
+	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+		out, err = tx.DatasetSummaries(ctx, id, experiments, maxDatasets)
+		return err
+	})
+	return out, err
 }

@@ -129,7 +129,7 @@ func (r *Registrar) registered(ctx context.Context, project pedigree.ProjectName
 				return err
 			}
 			out.Description = e.String("description")
-			out.Completeness = out.Record.Complete(undecided)
+			out.Completeness = out.Complete(undecided)
 		}
 	}
 	return nil
@@ -380,15 +380,17 @@ func fits(values []any, by []pedigree.Order) bool {
 }
 
 // Search lists the versions that a filter chooses. project "" means all projects.
-// Archived versions and prompts are listed only where the filter asks for them. The pages of one
-// search show one moment, that of the first.
+// Archived versions are listed only where the filter asks for them, prompts also where it
+// names their model. The pages of one search show one moment, that of the first.
 func (r *Registrar) Search(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, filter, order string, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Summary], error) {
 	out := pedigree.List[pedigree.Summary]{Items: []pedigree.Summary{}}
 	f, err := pedigree.ParseFilter(filter)
 	if err != nil {
 		return out, err
 	}
-	f = f.WithoutPrompts()
+	if !f.NamesModel() { // whoever asks for one by name knows what it is
+		f = f.WithoutPrompts()
+	}
 	by, err := pedigree.ParseOrder(order)
 	if err != nil {
 		return out, err

@@ -64,6 +64,9 @@ func mustBuild(t *testing.T) string {
 type process struct {
 	cmd *exec.Cmd
 	url string
+	// said is closed once all that it wrote is in log.
+	said chan struct{}
+	log  *strings.Builder
 }
 
 // mustServe starts the binary and waits until it says that it is ready.
@@ -89,8 +92,9 @@ func mustServe(t *testing.T, cfg config.Config) *process {
 		said.WriteString(line)
 		if rest, ok := strings.CutPrefix(line, "pedigree is ready: "); ok {
 			url, _, _ := strings.Cut(rest, " ")
-			go func() { _, _ = io.Copy(io.Discard, lines) }()
-			return &process{cmd, url}
+			p := &process{cmd: cmd, url: url, said: make(chan struct{}), log: &strings.Builder{}}
+			go func() { _, _ = io.Copy(p.log, lines); close(p.said) }()
+			return p
 		}
 		if err != nil {
 			t.Fatalf("the server did not start: %v\n%s", err, said.String())

@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,8 +43,8 @@ func python(t *testing.T, variable string) string {
 	return path
 }
 
-// TestMLflowSuites runs each suite against Pedigree and against MLflow's own server, and
-// compares the answers, step by step.
+// TestMLflowSuites runs each suite against the built program and against MLflow's own
+// server, and compares the answers, step by step.
 func TestMLflowSuites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the real MLflow takes minutes")
@@ -50,14 +52,40 @@ func TestMLflowSuites(t *testing.T) {
 	three := python(t, mlflow3)
 	deviations := readDeviations(t)
 	for _, client := range []struct{ name, python string }{{"3", three}, {"2", python(t, mlflow2)}} {
-		for _, suite := range []string{"registry", "flows"} {
+		for _, suite := range []string{"registry", "tracking", "flows"} {
 			t.Run(client.name+"/"+suite, func(t *testing.T) {
+				t.Parallel() // each spends most of its time in Python, starting
 				want := runSuite(t, client.python, suite, startMLflow(t, three))
 				eachDatabase(t, func(t *testing.T, cfg config.Config) {
-					got := runSuite(t, client.python, suite, mustStart(t, cfg).url)
+					p := mustServe(t, cfg)
+					got := runSuite(t, client.python, suite, p.url, "PEDIGREE="+mustBuild(t))
 					compareSteps(t, suite, got, want, deviations)
+					mustEnd(t, p)
 				})
 			})
+		}
+	}
+}
+
+// mustEnd tells a server to stop, which it must do of its own accord and without having
+// logged a failure.
+func mustEnd(t *testing.T, p *process) {
+	t.Helper()
+	if runtime.GOOS == "windows" { // has no signal to send to another process
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		return
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.said
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+	for line := range strings.Lines(p.log.String()) {
+		if strings.Contains(line, "ERROR") && !strings.Contains(line, "status=501") { // which says what is not offered
+			t.Errorf("the server logged: %s", line)
 		}
 	}
 }
@@ -87,15 +115,16 @@ func readDeviations(t *testing.T) map[string]bool {
 // answered is the answer of one step.
 type answered struct{ step, line string }
 
-// runSuite runs a suite against a server and returns its answers.
-func runSuite(t *testing.T, python, suite, url string) []answered {
+// runSuite runs a suite against a server, with more variables in its environment, and
+// returns its answers.
+func runSuite(t *testing.T, python, suite, url string, env ...string) []answered {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, suite+".py")
 	cmd.Dir = "../../testdata/mlflow"
-	cmd.Env = mlflowEnv("MLFLOW_TRACKING_URI="+url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES=0", "HOME="+t.TempDir(), "PYTHONDONTWRITEBYTECODE=1",
-		"PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.Env = append(env, mlflowEnv("MLFLOW_TRACKING_URI="+url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES=0", "HOME="+t.TempDir(), "PYTHONDONTWRITEBYTECODE=1",
+		"PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

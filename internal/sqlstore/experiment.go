@@ -286,3 +286,27 @@ func (tx *Tx) SearchExperiments(ctx context.Context, q ExperimentSearch) ([]Expe
 	}
 	return out, next, err
 }
+
+// DatasetSummary says that runs of an experiment read a data set, and as what; Context
+// is nil where they did not say.
+type DatasetSummary struct {
+	Experiment   int64
+	Name, Digest string
+	Context      *string
+}
+
+// DatasetSummaries lists what the runs of experiments read, deleted ones among them, at
+// most limit.
+func (tx *Tx) DatasetSummaries(ctx context.Context, project string, experiments []int64, limit int) ([]DatasetSummary, error) {
+	in, args := list([]any{project}, experiments)
+	var out []DatasetSummary
+	err := tx.each(ctx, "search data sets", fmt.Sprintf(`SELECT DISTINCT r.experiment, x.name, x.digest, x.context
+FROM own_runs r JOIN own_run_datasets x ON x.run = r.id
+WHERE r.project = $1 AND r.experiment IN (%s) ORDER BY r.experiment, x.name, x.digest, x.context LIMIT %d`, in, limit), args, func(rows rows) error {
+		var d DatasetSummary
+		err := rows.Scan(&d.Experiment, &d.Name, &d.Digest, &d.Context)
+		out = append(out, d)
+		return err
+	})
+	return out, err
+}

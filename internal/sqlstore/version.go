@@ -65,7 +65,7 @@ func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model p
 	if v.Approval, err = tx.Approval(ctx, &v, policies); err != nil {
 		return v, err
 	}
-	v.Completeness = v.Record.Complete(policies.Satisfied(v.Approval))
+	v.Completeness = v.Complete(policies.Satisfied(v.Approval))
 	return v, nil
 }
 

@@ -1,13 +1,20 @@
 """Whole flows: train, log, register, load, by the fluent API and the client."""
 
+import contextlib
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 import warnings
 
 import mlflow
 import numpy as np
 import pandas as pd
+import requests
 from mlflow import MlflowClient
 from mlflow.models import infer_signature
 from record import raw, show, step
@@ -62,6 +69,42 @@ step("load latest", lambda: predict("models:/fraud/latest"))
 step("load from the run", lambda: predict(f"runs:/{first}/m"))
 step("load flavour", lambda: mlflow.sklearn.load_model("models:/fraud@champion").predict(X).tolist())
 step("load missing", lambda: predict("models:/fraud/9"))
+
+
+@contextlib.contextmanager
+def serving(uri):
+    """The address of a process of "mlflow models serve"."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with tempfile.TemporaryFile() as log:
+        p = subprocess.Popen([sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log, start_new_session=True)
+        try:
+            url, until = f"http://127.0.0.1:{port}", time.time() + 180
+            while True:
+                try:
+                    if requests.get(url + "/ping", timeout=5).ok:
+                        break
+                except requests.exceptions.ConnectionError:
+                    pass
+                if p.poll() is not None or time.time() > until:
+                    log.seek(0)
+                    raise RuntimeError(log.read().decode()[-2000:])
+                time.sleep(0.2)
+            yield url
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(p.pid, signal.SIGTERM)
+            p.wait()
+
+
+def serve(uri):
+    with serving(uri) as url:
+        r = requests.post(url + "/invocations", json={"dataframe_split": X.to_dict(orient="split")}, timeout=60)
+        return [r.status_code, r.json()]
+
+
+step("serve", lambda: serve("models:/fraud@champion"))
 step("register model", lambda: version(mlflow.register_model(f"runs:/{first}/m", "fraud")))
 step("register model elsewhere", lambda: version(mlflow.register_model(f"runs:/{first}/m", "other", tags={"x": "y"})))
 step("register missing path", lambda: version(mlflow.register_model(f"runs:/{first}/nobody", "other")))
@@ -85,6 +128,61 @@ if THREE:
     step("model versions of a logged model", lambda: sorted({(v["name"], str(v["version"])) for v in json.loads(c.get_logged_model(lm.model_id).tags["mlflow.modelVersions"])}))
     step("logged model and another run", lambda: version(c.create_model_version("direct", f"models:/{lm.model_id}", run_id="x", model_id=lm.model_id)))
     step("logged model and another id", lambda: version(c.create_model_version("direct", f"models:/{lm.model_id}", model_id="m-" + "0" * 32)))
+
+# A folder that another tool pushed. MLflow's own server can't be pushed to: there it is a
+# run's.
+def push(name, folder):
+    if "PEDIGREE" in os.environ:
+        return subprocess.run([os.environ["PEDIGREE"], "push", name, folder, "--no-capture", "--quiet"], check=True, capture_output=True, env=dict(os.environ, PEDIGREE_URL=os.environ["MLFLOW_TRACKING_URI"])) and None
+    with mlflow.start_run() as r:
+        mlflow.log_artifacts(folder, "model")
+    mlflow.register_model(f"runs:/{r.info.run_id}/model", name)
+
+
+step("push", lambda: push("pushed", mlflow.artifacts.download_artifacts("models:/fraud/1")))
+step("load pushed", lambda: predict("models:/pushed/1"))
+step("alias of pushed", lambda: c.set_registered_model_alias("pushed", "live", "1"))
+step("load pushed by alias", lambda: predict("models:/pushed@live"))
+
+# What is logged beside a model.
+with mlflow.start_run(run_name="logs") as run:
+    mlflow.log_table({"question": ["a", "b"], "answer": ["x", "y"]}, "eval/table.json")
+    mlflow.log_dict({"a": 1}, "dict.json")
+    mlflow.log_text("hello", "text.txt")
+    mlflow.log_param("epochs", 3)
+    for i in range(5):
+        mlflow.log_metric("loss", 1 / (i + 1), step=i)
+    mlflow.log_input(mlflow.data.from_numpy(np.array([[1.0, 2.0]]), name="numbers"), context="validation")
+    logs = run.info.run_id
+step("table", lambda: mlflow.load_table("eval/table.json", run_ids=[logs]).to_dict(orient="list"))
+step("dict", lambda: mlflow.artifacts.load_dict(f"runs:/{logs}/dict.json"))
+step("text", lambda: mlflow.artifacts.load_text(f"runs:/{logs}/text.txt"))
+step("history", lambda: [m.value for m in c.get_metric_history(logs, "loss")])
+step("inputs", lambda: [[d.dataset.name, d.dataset.source_type, [[t.key, t.value] for t in d.tags]] for d in c.get_run(logs).inputs.dataset_inputs])
+step("fluent search", lambda: sorted(m.name for m in mlflow.search_registered_models()))
+step("fluent versions", lambda: sorted(f"{v.name}/{v.version}" for v in mlflow.search_model_versions(filter_string="name LIKE 'fraud%'")))
+step("register a folder of data", lambda: version(mlflow.register_model(f"runs:/{logs}/eval", "tables")))
+step("register a file", lambda: version(mlflow.register_model(f"runs:/{logs}/text.txt", "tables")))
+
+
+# A model that is a function.
+def double(model_input):
+    return [2 * v for v in model_input]
+
+
+def log_function():
+    where = {"name": "double"} if THREE else {"artifact_path": "double"}
+    with mlflow.start_run():
+        mlflow.pyfunc.log_model(python_model=double, input_example=[1, 2], registered_model_name="double", pip_requirements=["numpy"], **where)
+
+
+step("log function", log_function)
+step("call function", lambda: list(mlflow.pyfunc.load_model("models:/double/1").predict([1, 2, 3])))
+
+# What MLflow has no word for, said of a version that is there already.
+for key, value in {"pedigree.owner": "team:late", "pedigree.image": "registry.example.org/train:1", "pedigree.target": "prod/late", "pedigree.rollback_note": "go back", "pedigree.data.test": "s3://lake/test"}.items():
+    step(f"tag {key}", lambda key=key, value=value: c.set_model_version_tag("double", "1", key, value))
+step("tagged later", lambda: sorted((k, v) for k, v in c.get_model_version("double", "1").tags.items() if k != "pedigree.complete"))
 
 # Deleting the run leaves what was registered.
 step("delete run", lambda: c.delete_run(first))

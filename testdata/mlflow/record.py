@@ -36,6 +36,8 @@ def stable(value):
     if isinstance(value, str):
         value = ID.sub(lambda m: name("M" if m[0].startswith("m-") else "R", m[0]), value)
         value = value.replace(BASE, "BASE")
+        value = re.sub(r" Error: \(sqlite3\..*", "", value, flags=re.S)  # what the database says of itself
+        value = re.sub(r"localhost', port=\d+|127\.0\.0\.1', port=\d+", "BASE", value)
         value = re.sub(r"(.)\1{49,}", lambda m: f"{m[1]}×{len(m[0])}", value)
         # Python prints a set in no particular order.
         return re.sub(r"\{('[^{}]*')\}", lambda m: "{" + ", ".join(sorted(m[1].split(", "))) + "}", value)
@@ -50,6 +52,7 @@ def stable(value):
 
 def step(label, f):
     """Run f and print what it gives: a value, or an error of MLflow's."""
+    label = stable(label)
     try:
         line = {"step": label, "value": stable(show(f()))}
     except MlflowException as e:
