@@ -33,8 +33,10 @@ func (r *Registrar) Card(ctx context.Context, p pedigree.Principal, ref pedigree
 		if err != nil {
 			return err
 		}
-		c, err = card(ctx, tx, id, ref)
-		return err
+		if c, err = card(ctx, tx, id, ref); err != nil || ref.Alias == "" {
+			return err
+		}
+		return barred(ctx, tx, &pedigree.Resolved{Project: ref.Project, Model: ref.Model, ModelID: id, Number: c.Number})
 	})
 	return c, err
 }

@@ -202,8 +202,8 @@ const maxDatasets = 1000
 
 // SearchDatasets lists the data sets that the runs of some experiments read, by
 // experiment and name; of an experiment that is not there, none.
-func (r *Registrar) SearchDatasets(ctx context.Context, _ pedigree.Principal, project pedigree.ProjectName, experiments []int64) (out []DatasetSummary, err error) {
-	err = r.readTracking(ctx, project, func(tx *sqlstore.Tx, id string) (err error) {
+func (r *Registrar) SearchDatasets(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, experiments []int64) (out []DatasetSummary, err error) {
+	err = r.readTracking(ctx, p, pedigree.RunsRead, project, func(tx *sqlstore.Tx, id string) (err error) {
 		out, err = tx.DatasetSummaries(ctx, id, experiments, maxDatasets)
 		return err
 	})

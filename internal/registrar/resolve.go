@@ -43,9 +43,21 @@ func (c *resolveCache) put(head int64, ref pedigree.Reference, r pedigree.Resolv
 }
 
 // Resolve finds the version that ref names at a moment, and the digest of its
-// artifact. It returns [pedigree.CodeNotFound].
+// artifact. It returns [pedigree.CodeNotFound], and [pedigree.CodeRefused] for a version
+// that was withdrawn and is named by an alias, or as the newest.
 func (r *Registrar) Resolve(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, at pedigree.At) (pedigree.Resolved, error) {
 	return r.resolve(ctx, p, pedigree.RecordsRead, ref, at)
+}
+
+// barred refuses to hand out, by a name that moves, a version that was withdrawn. By its
+// number it is still found: whoever looks into an incident must be able to see it.
+func barred(ctx context.Context, tx *sqlstore.Tx, found *pedigree.Resolved) error {
+	v := pedigree.Version{Project: found.Project, Model: found.Model, ModelID: found.ModelID, Number: found.Number}
+	if err := tx.Stands(ctx, &v); err != nil || v.Withdrawn == nil {
+		return err
+	}
+	return pedigree.Errorf(pedigree.CodeRefused, "%s is withdrawn and is not handed out any more", v.Reference()).
+		WithFix("pedigree show %s says why; take another version", v.Reference())
 }
 
 // resolve is [Registrar.Resolve] for a caller that needs a permission.
@@ -68,10 +80,19 @@ func (r *Registrar) resolve(ctx context.Context, p pedigree.Principal, permissio
 		if err == nil {
 			out, err = tx.Resolve(ctx, id, ref)
 		}
-		return err
+		if err != nil || ref.Version != 0 || ref.Digest != "" {
+			return err
+		}
+		return barred(ctx, tx, &out)
 	})
 	if err == nil && at.IsNow() {
 		r.resolved.put(out.AsOf+1, ref, out)
+	}
+	if err == nil && !at.IsNow() && ref.Version == 0 && ref.Digest == "" { // what is barred today was so at no earlier time
+		err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error { return barred(ctx, tx, &out) })
+		if pedigree.CodeOf(err) == pedigree.CodeNotFound { // deleted since
+			err = nil
+		}
 	}
 	return out, err
 }

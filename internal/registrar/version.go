@@ -328,9 +328,23 @@ func (r *Registrar) ArchiveVersion(ctx context.Context, p pedigree.Principal, re
 // RestoreVersion undoes [Registrar.ArchiveVersion] and [Registrar.Withdraw]; the latter asks
 // for the right to withdraw.
 func (r *Registrar) RestoreVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, nil, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
-		drafts, err := v.Restore(reason)
-		return decision{drafts: drafts}, err
+	return r.changeVersion(ctx, p, pedigree.RecordsRead, ref, nil, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+		restored, err := v.Restore(reason)
+		if err != nil {
+			return decision{}, err
+		}
+		reinstated, err := v.Reinstate(reason)
+		if err != nil {
+			return decision{}, err
+		}
+		permission := pedigree.VersionsWrite
+		if len(reinstated) > 0 {
+			permission = pedigree.VersionsWithdraw
+		}
+		if err := r.authorise(ctx, tx, p, permission, ref.Project); err != nil {
+			return decision{}, err
+		}
+		return decision{drafts: append(restored, reinstated...)}, nil
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -127,6 +128,13 @@ WHERE e.subject = $1 AND e.seq <= $2 AND e.type IN ($3, $4) ORDER BY f.seq, f.na
 func (tx *Tx) VersionAt(ctx context.Context, seq int64) (modelID string, n pedigree.VersionNumber, err error) {
 	err = tx.row(ctx, "SELECT model, number FROM view_versions WHERE seq = $1", []any{seq}, &modelID, (*int64)(&n))
 	return modelID, n, tx.s.d.translate(err, "find a version")
+}
+
+// RegisteredAt is when a version was registered, also one that was deleted since.
+func (tx *Tx) RegisteredAt(ctx context.Context, modelID string, n pedigree.VersionNumber) (time.Time, error) {
+	var us int64
+	err := tx.row(ctx, "SELECT e.time FROM view_versions v JOIN log_events e ON e.seq = v.seq WHERE v.model = $1 AND v.number = $2", []any{modelID, int64(n)}, &us)
+	return fromMicros(us), tx.s.d.translate(err, "find a version")
 }
 
 // Resolve finds the version that ref names in a model: by number, alias or digest, or
