@@ -73,7 +73,7 @@ type Target struct {
 
 // TargetSpec is what people say of a target.
 type TargetSpec struct {
-	Kind TargetKind `json:"kind"`
+	Kind TargetKind `json:"kind,omitempty"`
 	// Owner is a person or a group: "ann", "team:risk".
 	Owner       string `json:"owner,omitempty"`
 	Description string `json:"description,omitempty"`

@@ -36,3 +36,10 @@ var (
 )
 
 func ptr[T any](v T) *T { return &v }
+
+var examplePolicy = pedigree.Policy{
+	Gates:     []pedigree.Gate{{Name: "auc", Expr: "metrics.auc >= 0.9", Message: "AUC is below 0.9"}},
+	Approvals: &pedigree.ApprovalRule{Count: 1, Environments: []string{"prod"}},
+}
+
+var exampleNewTarget = NewTarget{Name: "prod/fraud-api", TargetSpec: pedigree.TargetSpec{Kind: pedigree.TargetOnline, Owner: "team:risk", Alias: "production"}}

@@ -71,6 +71,10 @@ var (
 	forceParam  = Param{Name: "force", Type: "boolean", Doc: "Also while aliases are in use; they go with it."}
 	noteParam   = Param{Name: "note", Type: "string", Doc: "What to say about it; it is kept in the log."}
 
+	dryRunParam = Param{Name: "dry_run", Type: "boolean", Doc: "Check only, and change nothing."}
+	fromParam   = Param{Name: "from", Type: "string", Doc: "The beginning: RFC 3339 or an age (-2h, -7d).", Example: "-7d"}
+	toParam     = Param{Name: "to", Type: "string", Doc: "The end; without it, now."}
+
 	listParams   = []Param{limitParam, cursorParam, asOfParam}
 	searchParams = []Param{filterParam, orderParam, limitParam, cursorParam, asOfParam}
 	asOfParams   = []Param{asOfParam}
@@ -79,6 +83,7 @@ var (
 const (
 	model   = "/projects/{project}/models/{model}"
 	version = model + "/versions/{version}"
+	target  = "/projects/{project}/targets/{env}/{target}"
 
 	get    = http.MethodGet
 	post   = http.MethodPost
@@ -139,6 +144,55 @@ func (a *API) Routes() []Route {
 
 		{Method: get, Pattern: "/search", ID: "searchAll", Tag: "search", Summary: "List the versions of all projects that a filter chooses.", Query: searchParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.search},
 		{Method: get, Pattern: "/projects/{project}/search", ID: "search", Tag: "search", Summary: "List the versions of a project that a filter chooses.", Query: searchParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.search},
+
+		{Method: get, Pattern: "/projects/{project}/policy", ID: "getPolicy", Tag: "policies", Summary: "Read the policy of a project.", Query: asOfParams, Response: pedigree.Policy{}, handle: a.getPolicy},
+		{Method: put, Pattern: "/projects/{project}/policy", ID: "applyPolicy", Tag: "policies", Summary: "Make a policy that of a project. Applying it again changes nothing.", Query: []Param{dryRunParam}, Request: pedigree.Policy{}, Response: AppliedPolicy{}, Changes: true, RequestExample: examplePolicy, handle: a.applyPolicy},
+		{Method: remove, Pattern: "/projects/{project}/policy", ID: "removePolicy", Tag: "policies", Summary: "Take the policy of a project away.", Query: []Param{reasonParam}, Status: noContent, Changes: true, handle: a.removePolicy},
+		{Method: get, Pattern: "/policy", ID: "getInstancePolicy", Tag: "policies", Summary: "Read the policy of the instance: the floor of every project's.", Query: asOfParams, Response: pedigree.Policy{}, handle: a.getPolicy},
+		{Method: put, Pattern: "/policy", ID: "applyInstancePolicy", Tag: "policies", Summary: "Make a policy that of the instance.", Query: []Param{dryRunParam}, Request: pedigree.Policy{}, Response: AppliedPolicy{}, Changes: true, handle: a.applyPolicy},
+		{Method: remove, Pattern: "/policy", ID: "removeInstancePolicy", Tag: "policies", Summary: "Take the policy of the instance away.", Query: []Param{reasonParam}, Status: noContent, Changes: true, handle: a.removePolicy},
+		{Method: post, Pattern: version + "/decision", ID: "tryPolicy", Tag: "policies", Summary: "Say what the policies make of deploying a version, without doing it: every check with the values that it saw and the command that mends it.", Query: asOfParams, Request: Trial{}, Response: pedigree.Decision{}, RequestExample: Trial{}, handle: a.tryPolicy},
+
+		{Method: get, Pattern: "/approvals", ID: "listAllApprovals", Tag: "approvals", Summary: "List the versions of all projects whose approval is asked for, the newest request first.", Query: listParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.listApprovals},
+		{Method: get, Pattern: "/projects/{project}/approvals", ID: "listApprovals", Tag: "approvals", Summary: "List the versions of a project whose approval is asked for, the newest request first.", Query: listParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.listApprovals},
+		{Method: post, Pattern: version + "/approval/request", ID: "requestApproval", Tag: "approvals", Summary: "Ask for the approval of a version. A new round begins.", Request: Note{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, RequestExample: Note{Note: "for the November release"}, handle: a.requestApproval},
+		{Method: post, Pattern: version + "/approval/approve", ID: "approveVersion", Tag: "approvals", Summary: "Approve a version as it is.", Request: pedigree.Review{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.approveVersion},
+		{Method: post, Pattern: version + "/approval/reject", ID: "rejectVersion", Tag: "approvals", Summary: "Reject a version as it is.", Request: pedigree.Review{}, Response: pedigree.Version{}, Changes: true, Tagged: true, RequestExample: pedigree.Review{Comment: "the test set leaks"}, handle: a.rejectVersion},
+		{Method: post, Pattern: version + "/approval/revoke", ID: "revokeApproval", Tag: "approvals", Summary: "Take back what was approved.", Request: Comment{}, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.revokeApproval},
+		{Method: post, Pattern: version + "/approval/conditions/{condition}/met", ID: "meetCondition", Tag: "approvals", Summary: "Report that a condition of the approval is met.", Request: Comment{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.meetCondition},
+		{Method: post, Pattern: version + "/withdraw", ID: "withdrawVersion", Tag: "approvals", Summary: "Bar a version everywhere, and list where it still runs. Restoring it undoes this.", Request: Withdrawal{}, Response: pedigree.Withdrawn{}, Changes: true, RequestExample: Withdrawal{Reason: "trained on data that must not be used"}, handle: a.withdrawVersion},
+
+		{Method: get, Pattern: "/projects/{project}/targets", ID: "listTargets", Tag: "targets", Summary: "List the targets of a project by name, with what stands there and what was seen.", Query: listParams, Response: pedigree.List[pedigree.TargetStatus]{}, handle: a.listTargets},
+		{Method: post, Pattern: "/projects/{project}/targets", ID: "createTarget", Tag: "targets", Summary: "Make a target: a place that serves or runs models.", Request: NewTarget{}, Response: pedigree.Target{}, Status: created, Changes: true, Tagged: true, RequestExample: exampleNewTarget, handle: a.createTarget},
+		{Method: get, Pattern: target, ID: "getTarget", Tag: "targets", Summary: "Read a target.", Query: asOfParams, Response: pedigree.Target{}, Tagged: true, handle: a.getTarget},
+		{Method: patch, Pattern: target, ID: "editTarget", Tag: "targets", Summary: "Change what is said of a target: fields that are left out stay, null takes one away.", Request: pedigree.TargetSpec{}, Response: pedigree.Target{}, Changes: true, Match: true, Tagged: true, RequestExample: pedigree.TargetSpec{Owner: "team:risk"}, handle: a.editTarget},
+		{Method: remove, Pattern: target, ID: "deleteTarget", Tag: "targets", Summary: "Take a target away. Its history stays.", Query: []Param{reasonParam}, Status: noContent, Changes: true, handle: a.deleteTarget},
+		{Method: get, Pattern: target + "/status", ID: "getTargetStatus", Tag: "targets", Summary: "Compare what is desired at a target with what its instances run.", Query: asOfParams, Response: pedigree.TargetStatus{}, handle: a.getTargetStatus},
+		{Method: post, Pattern: target + "/observations", ID: "observe", Tag: "targets", Summary: "Say what an instance runs. The answer says what it should run.", Request: pedigree.Observation{}, Response: pedigree.TargetStatus{}, Changes: true, handle: a.observe},
+
+		{Method: get, Pattern: target + "/deployments", ID: "listTimeline", Tag: "deployments", Summary: "List the deployments of a target, newest first.", Query: listParams, Response: pedigree.List[pedigree.Deployment]{}, handle: a.listTimeline},
+		{Method: post, Pattern: target + "/deployments", ID: "deploy", Tag: "deployments", Summary: "Deploy a version at a target, through the gates of its policies. It records what is meant to run; sync, a webhook or the platform's own tool acts.", Request: NewDeployment{}, Response: pedigree.Deployment{}, Status: created, Changes: true, handle: a.deploy},
+		{Method: post, Pattern: target + "/rollback/plan", ID: "planRollback", Tag: "deployments", Summary: "Say what a rollback would do, and what speaks against it.", Request: pedigree.Rollback{}, OptionalBody: true, Response: pedigree.RollbackPlan{}, handle: a.planRollback},
+		{Method: post, Pattern: target + "/rollback", ID: "rollback", Tag: "deployments", Summary: "Go back to an earlier deployment.", Request: pedigree.Rollback{}, OptionalBody: true, Response: pedigree.Deployment{}, Status: created, Changes: true, handle: a.rollback},
+		{Method: get, Pattern: "/projects/{project}/deployments", ID: "listDeployments", Tag: "deployments", Summary: "List the deployments of a project, newest first.", Query: listParams, Response: pedigree.List[pedigree.Deployment]{}, handle: a.listDeployments},
+		{Method: get, Pattern: "/deployments/{deployment}", ID: "getDeployment", Tag: "deployments", Summary: "Read a deployment.", Query: asOfParams, Response: pedigree.Deployment{}, handle: a.getDeployment},
+		{Method: post, Pattern: "/deployments/{deployment}/report", ID: "reportDeployment", Tag: "deployments", Summary: "Say that a deployment that waits is active, or that it failed.", Request: pedigree.DeploymentReport{}, Response: pedigree.Deployment{}, Changes: true, handle: a.reportDeployment},
+		{Method: post, Pattern: "/deployments/{deployment}/end", ID: "endDeployment", Tag: "deployments", Summary: "Say that a deployment stands no more, with nothing in its place.", Request: Reason{}, OptionalBody: true, Response: pedigree.Deployment{}, Changes: true, handle: a.endDeployment},
+		{Method: post, Pattern: "/deployments/{deployment}/mark", ID: "markDeployment", Tag: "deployments", Summary: "Say whether a deployment is bad: no rollback goes to it by itself.", Request: Mark{}, Response: pedigree.Deployment{}, Changes: true, handle: a.markDeployment},
+		{Method: get, Pattern: version + "/deployments", ID: "listVersionDeployments", Tag: "deployments", Summary: "List where a version stands.", Query: asOfParams, Response: pedigree.List[pedigree.Deployment]{}, handle: a.listRuns},
+		{Method: get, Pattern: model + "/deployments", ID: "listModelDeployments", Tag: "deployments", Summary: "List where the versions of a model stand.", Query: asOfParams, Response: pedigree.List[pedigree.Deployment]{}, handle: a.listRuns},
+		{Method: get, Pattern: "/projects/{project}/which", ID: "which", Tag: "deployments", Summary: "Find the version and the deployment behind a target, a deployment's id, a model, a digest, an image, an instance or a dashboard.", Query: []Param{{Name: "what", Type: "string", Doc: "What is known.", Example: "prod/fraud-api"}, asOfParam}, Response: pedigree.List[pedigree.Finding]{}, handle: a.which},
+		{Method: get, Pattern: "/projects/{project}/changes", ID: "listChanges", Tag: "deployments", Summary: "List what changed at a time: the events about a target, a model, or a whole project.", Query: []Param{
+			fromParam, toParam, {Name: "target", Type: "string", Doc: "Only this target."}, {Name: "model", Type: "string", Doc: "Only this model and its versions."}, limitParam, cursorParam,
+		}, Response: pedigree.List[pedigree.Entry]{}, handle: a.listChanges},
+		{Method: get, Pattern: "/projects/{project}/delivery", ID: "getDelivery", Tag: "deployments", Summary: "Report how often a project deploys, how long that takes, how often it fails and how long it takes to restore: of all its models, then of each.", Query: []Param{
+			{Name: "environment", Type: "string", Doc: "Environments of the targets, as a pattern; prod* without it.", Example: "prod"}, fromParam, toParam,
+		}, Response: pedigree.List[pedigree.Delivery]{}, handle: a.getDelivery},
+
+		{Method: get, Pattern: target + "/executions", ID: "listTargetExecutions", Tag: "executions", Summary: "List the batch runs of a target, newest first.", Query: listParams, Response: pedigree.List[pedigree.Execution]{}, handle: a.listTargetExecutions},
+		{Method: post, Pattern: target + "/executions", ID: "startExecution", Tag: "executions", Summary: "Say that a batch job begins to run what is active at a target.", Request: NewExecution{}, OptionalBody: true, Response: pedigree.Execution{}, Status: created, Changes: true, handle: a.startExecution},
+		{Method: get, Pattern: version + "/executions", ID: "listVersionExecutions", Tag: "executions", Summary: "List the batch runs of a version, newest first: which outputs did it write?", Query: listParams, Response: pedigree.List[pedigree.Execution]{}, handle: a.listVersionExecutions},
+		{Method: post, Pattern: "/executions/{execution}/finish", ID: "finishExecution", Tag: "executions", Summary: "Say how a batch job ended, what it read and what it wrote.", Request: pedigree.ExecutionReport{}, Response: pedigree.Execution{}, Changes: true, handle: a.finishExecution},
 
 		{Method: get, Pattern: "/log/checkpoint", ID: "getCheckpoint", Tag: "log", Summary: "Read the signed size and root of the log now; as the signed note where text/plain is asked for.", Response: pedigree.Checkpoint{}, Produces: []string{"text/plain"}, handle: a.getCheckpoint},
 		{Method: get, Pattern: "/log/keys", ID: "listLogKeys", Tag: "log", Summary: "List the public keys of the log, oldest first.", Response: pedigree.List[pedigree.LogKey]{}, handle: a.listLogKeys},
