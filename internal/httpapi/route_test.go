@@ -54,6 +54,7 @@ func checkEveryRoute(t *testing.T, r *registry) {
 	}
 
 	testPredictionSchema(t, r)
+	testAccess(t, r)
 
 	r.close() // a route is counted after its answer was sent
 	r.mu.Lock()
