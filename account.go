@@ -91,6 +91,9 @@ type Named struct {
 	Names map[string]ActorName `json:"names,omitempty"`
 }
 
+// Said returns the names.
+func (n *Named) Said() map[string]ActorName { return n.Names }
+
 // NewAccount is what a caller asks of an account that is to be made.
 type NewAccount struct {
 	Name ActorName `json:"name"`

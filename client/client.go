@@ -48,6 +48,9 @@ type Config struct {
 	// HTTP sends the requests; nil stands for a client with kept connections, large
 	// buffers and no time limit (use the context for one).
 	HTTP *http.Client
+	// Token says who calls a registry that has accounts; "" says nothing. It is sent to URL
+	// and nowhere else.
+	Token string
 	// Project is where references look that name none; "" stands for
 	// [pedigree.DefaultProject].
 	Project pedigree.ProjectName
@@ -67,6 +70,8 @@ type Client struct {
 	project   pedigree.ProjectName
 	userAgent string
 	retries   int
+	token     string
+	names     *names
 }
 
 // New returns a Client. It sends nothing yet. It returns [pedigree.CodeInvalid] for an
@@ -84,6 +89,8 @@ func New(cfg Config) (*Client, error) {
 		project:   cfg.Project,
 		userAgent: cfg.UserAgent,
 		retries:   max(cfg.Retries, 0),
+		token:     cfg.Token,
+		names:     &names{},
 	}
 	if cfg.Retries == 0 {
 		c.retries = 3
@@ -183,6 +190,7 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	if out == nil {
 		return nil
 	}
+	defer func() { c.names.learn(out) }()
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -251,6 +259,9 @@ func (c *Client) try(ctx context.Context, r *request, key string) (*http.Respons
 		req.Header[name] = values
 	}
 	req.Header.Set("User-Agent", c.userAgent)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	if r.in != nil {
 		req.Header.Set("Content-Type", "application/json")
 		req.GetBody = r.open

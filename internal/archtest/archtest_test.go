@@ -42,6 +42,7 @@ var table = map[string]rule{
 	"internal/link":          {inside: []string{"."}, never: []string{"database/sql"}},
 	"internal/sqlstore":      {inside: []string{".", "internal/ledger"}, never: []string{"net/http"}},
 	"internal/registrar":     {inside: []string{".", "internal/sqlstore", "internal/blob", "internal/ledger", "internal/gate"}, never: []string{"net/http", "database/sql"}},
+	"internal/auth":          {inside: []string{".", "internal/registrar"}, never: []string{"database/sql"}},
 	"internal/httpx":         {inside: []string{"."}, never: []string{"database/sql"}},
 	"internal/httpapi":       {inside: []string{".", "internal/registrar", "internal/httpx"}, never: []string{"database/sql"}},
 	"internal/mlrecord":      {inside: []string{"."}, never: []string{"net/http", "database/sql", "os"}},
@@ -50,7 +51,7 @@ var table = map[string]rule{
 	"internal/importer":      {inside: []string{".", "client", "internal/mlrecord", "internal/upstream"}, never: []string{"net/http", "database/sql"}},
 	"internal/config":        {inside: []string{"."}, never: []string{"net/http", "database/sql"}},
 	"internal/server": {inside: []string{
-		".", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore", "internal/upstream",
+		".", "internal/auth", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore", "internal/upstream",
 	}},
 	"internal/cli": {inside: []string{
 		".", "client", "internal/capture", "internal/config", "internal/importer", "internal/ledger", "internal/link", "internal/mlrecord", "internal/server", "internal/upstream", "examples/breastcancer",

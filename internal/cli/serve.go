@@ -19,8 +19,8 @@ func newServeCommand(a *app) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: `Serve runs the registry of the data folder for others: the API, and /healthz, /readyz
-and /metrics for what watches it. It listens on this machine only, since it has no
-accounts; --allow-anonymous changes that.
+and /metrics for what watches it. A registry without accounts listens on this machine
+only; pedigree admin init makes the first account, and --allow-anonymous does without.
 
 Each setting is a flag, an environment variable (in brackets) or a line of the file that
 --config names, as in "addr: 127.0.0.1:5000"; flags win over the environment, and that

@@ -50,9 +50,13 @@ type Config struct {
 	// LogOrigin is the name of a log that is made at the first start. Zero: "pedigree/"
 	// and 16 random digits. It means nothing once there is a key, which has the name.
 	LogOrigin string
-	// AllowAnonymous lets Addr be reachable from other machines although this server has
-	// no accounts, and takes requests for any host name.
+	// AllowAnonymous lets Addr be reachable from other machines although this registry has
+	// no accounts, and takes requests for any host name. It means nothing once there are
+	// accounts; a server looks for them when it begins to listen.
 	AllowAnonymous bool
+	// PublicRead lets everybody who reaches the server read records and bytes of every
+	// project, once there are accounts; all else takes a token.
+	PublicRead bool
 	// CheckpointTo is a file that always holds a signed checkpoint of the log, at most
 	// about a second old, for a place that somebody else keeps. Zero: none.
 	CheckpointTo string
@@ -219,19 +223,12 @@ func (c *Config) check() error {
 }
 
 func (c *Config) checkAddr() error {
-	host, port, err := net.SplitHostPort(c.Addr)
+	_, port, err := net.SplitHostPort(c.Addr)
 	if err != nil {
 		return invalid("addr %q is not host:port", c.Addr).WithFix("write 127.0.0.1:5000, or [::1]:5000")
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
 		return invalid("addr %q: the port is %q, want a number from 0 to 65535", c.Addr, port)
-	}
-	if !c.AllowAnonymous && !c.Loopback() {
-		if host == "" {
-			host = "every address of this machine"
-		}
-		return invalid("addr %q listens on %s, where other machines reach it, and this server has no accounts: whoever reaches it may change the registry", c.Addr, host).
-			WithFix("listen on 127.0.0.1, or pass --allow-anonymous to accept that")
 	}
 	return nil
 }

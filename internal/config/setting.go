@@ -72,6 +72,12 @@ var settings = []setting{
 			f.BoolVar(&c.AllowAnonymous, name, c.AllowAnonymous, usage)
 		},
 	},
+	{
+		name: "public-read", usage: "where there are accounts, let everybody read records and bytes of every project without a token",
+		bind: func(f *pflag.FlagSet, c *Config, name, usage string) {
+			f.BoolVar(&c.PublicRead, name, c.PublicRead, usage)
+		},
+	},
 	{name: "checkpoint-to", usage: "`FILE` that always holds a fresh signed checkpoint of the log", bind: text(func(c *Config) *string { return &c.CheckpointTo })},
 	{name: "upstream-mlflow", usage: "`URL` of the MLflow server that has the runs of clients whose registry alone is here; nothing else is read", bind: text(func(c *Config) *string { return &c.UpstreamMLflow }), mask: MaskURL},
 	{name: "upstream-mlflow-user", usage: "`USER` to sign in there", bind: text(func(c *Config) *string { return &c.UpstreamMLflowUser })},

@@ -218,6 +218,9 @@ func (c *call) ifMatch() (*int64, error) { return httpx.IfMatch(c.r) }
 
 // answer writes v as JSON.
 func (c *call) answer(v any, err error) error {
+	if err == nil {
+		v, err = c.named(v)
+	}
 	if err != nil {
 		return err
 	}
@@ -230,11 +233,14 @@ func answerList[T any](c *call, list pedigree.List[T], err error) error {
 		return err
 	}
 	httpx.SetAsOf(c.w, list.AsOf)
-	return httpx.WriteJSON(c.w, c.route.status(), list)
+	return c.answer(list, nil)
 }
 
 // answerTagged writes something with its entity tag.
 func (c *call) answerTagged(changed int64, v any, err error) error {
+	if err == nil {
+		v, err = c.named(v)
+	}
 	if err != nil {
 		return err
 	}

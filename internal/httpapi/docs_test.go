@@ -27,13 +27,17 @@ func TestRouteTable(t *testing.T) {
 		t.Fatalf("%s has no %q", name, end)
 	}
 	var b strings.Builder
-	b.WriteString("| operation | does | parameters |\n|---|---|---|\n")
+	b.WriteString("| operation | does | takes | parameters |\n|---|---|---|---|\n")
 	for _, r := range httpapi.New(nil, httpapi.Options{}).Routes() {
 		var params []string
 		for _, p := range r.Query {
 			params = append(params, "`"+p.Name+"`")
 		}
-		fmt.Fprintf(&b, "| `%s %s` | %s | %s |\n", r.Method, r.Pattern, r.Summary, strings.Join(params, " "))
+		takes := ""
+		if p := r.Permission(); p != "" {
+			takes = "`" + string(p) + "`"
+		}
+		fmt.Fprintf(&b, "| `%s %s` | %s | %s | %s |\n", r.Method, r.Pattern, r.Summary, takes, strings.Join(params, " "))
 	}
 	want := before + begin + b.String() + end + after
 	if *update {

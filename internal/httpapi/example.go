@@ -28,6 +28,8 @@ var (
 		},
 		Tags: map[string]string{"team": "risk"}, Aliases: []pedigree.Alias{"candidate"}, CreateModel: true,
 	}
+	exampleAccount  = pedigree.NewAccount{Name: "ci-fraud", Kind: pedigree.ServiceAccount}
+	exampleBinding  = pedigree.NewBinding{Role: pedigree.Contributor, Member: "group:risk"}
 	exampleTarget   = Target{Version: "7", IfCurrent: ptr(pedigree.VersionNumber(6)), Note: "after the canary"}
 	exampleResolved = pedigree.Resolved{
 		Project: "default", Model: "fraud", ModelID: "mdl_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f", Number: 7,

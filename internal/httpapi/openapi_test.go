@@ -107,9 +107,15 @@ func makeDocument(t *testing.T) []byte {
 			"license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 		},
 		"servers": []any{object{"url": "/"}},
-		"paths":   paths,
+		// Both are optional: a registry without accounts asks for neither.
+		"security": []any{object{}, object{"bearer": []any{}}, object{"basic": []any{}}},
+		"paths":    paths,
 		"components": object{
 			"schemas": schemas,
+			"securitySchemes": object{
+				"bearer": object{"type": "http", "scheme": "bearer", "description": "A token of the registry."},
+				"basic":  object{"type": "http", "scheme": "basic", "description": "Any user name, and a token of the registry as password."},
+			},
 			"responses": object{"Problem": object{
 				"description": "What was wrong, and what to do next.",
 				"content":     object{"application/problem+json": object{"schema": problem}},
@@ -220,6 +226,11 @@ var pathParams = map[string]string{
 	"seq":     "The number of the event, from 0.",
 	"path":    "The path inside the artifact; its slashes stay as they are.",
 	"name":    "The name of the evidence; its slashes stay as they are.",
+	"account": "The name or the id of the account.",
+	"group":   "The name or the id of the group.",
+	"role":    "The role.",
+	"member":  "The name or the id of an account, or group: and the name of a group.",
+	"token":   "The id of the token.",
 	"key":     "The key of the tag; its slashes may stay as they are.",
 }
 
@@ -260,6 +271,9 @@ func operation(schemas huma.Registry, r httpapi.Route) object {
 	op := object{"operationId": r.ID, "tags": []any{r.Tag}, "summary": r.Summary, "responses": responses(schemas, r, asOf)}
 	if params != nil {
 		op["parameters"] = params
+	}
+	if p := r.Permission(); p != "" {
+		op["description"] = "Where the registry has accounts, the caller needs the permission " + string(p) + "."
 	}
 	switch {
 	case r.Request != nil:

@@ -99,7 +99,7 @@ const (
 
 // Routes is the table of all operations.
 func (a *API) Routes() []Route {
-	return []Route{
+	return append([]Route{
 		{Method: get, Pattern: "/projects", ID: "listProjects", Tag: "projects", Summary: "List the projects by name.", Query: listParams, Response: pedigree.List[pedigree.Project]{}, handle: a.listProjects},
 		{Method: post, Pattern: "/projects", ID: "createProject", Tag: "projects", Summary: "Make a project.", Request: NewProject{}, Response: pedigree.Project{}, Status: created, Changes: true, RequestExample: exampleProject, handle: a.createProject},
 		{Method: get, Pattern: "/projects/{project}", ID: "getProject", Tag: "projects", Summary: "Read a project.", Query: asOfParams, Response: pedigree.Project{}, handle: a.getProject},
@@ -212,7 +212,7 @@ func (a *API) Routes() []Route {
 
 		{Method: get, Pattern: "/openapi.json", ID: "getDocument", Tag: "about", Summary: "Read this document.", Response: map[string]any{}, Public: true, handle: serveDocument},
 		{Method: get, Pattern: "/schemas/prediction/v1", ID: "getPredictionSchema", Tag: "about", Summary: "Read the JSON Schema of a logged prediction, which never changes.", Produces: []string{schemaJSON}, Public: true, handle: servePredictionSchema},
-	}
+	}, a.accessRoutes()...)
 }
 
 var sizeParam = Param{Name: "size", Type: "integer", Doc: "The size of the tree in events; 0 or nothing stands for the whole log."}

@@ -54,6 +54,7 @@ func checkEveryRoute(t *testing.T, r *registry) {
 	}
 
 	testPredictionSchema(t, r)
+	testAccess(t, r)
 
 	r.close() // a route is counted after its answer was sent
 	r.mu.Lock()
@@ -258,7 +259,7 @@ func testAliases(t *testing.T, r *registry) {
 	if err := r.RemoveAlias(ctx, "churn", "production", &three, "over & out"); err != nil {
 		t.Fatal(err)
 	}
-	if list := must(r.AliasHistory(ctx, "churn", "production", pedigree.Page{}, now))(t); len(list.Items) != 2 || list.Items[1] != (pedigree.AliasMove{
+	if list := must(r.AliasHistory(ctx, "churn", "production", pedigree.Page{}, now))(t); len(list.Items) != 2 || !reflect.DeepEqual(list.Items[1], pedigree.AliasMove{
 		Alias: "production", Version: 1, FromSeq: move.FromSeq, ToSeq: list.Items[1].ToSeq, From: move.From, To: list.Items[1].To, Actor: "local", Note: "first",
 	}) {
 		t.Fatalf("got %+v", list)

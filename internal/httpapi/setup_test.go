@@ -15,6 +15,7 @@ import (
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/client"
+	"github.com/pedigree-ml/pedigree/internal/auth"
 	"github.com/pedigree-ml/pedigree/internal/blob"
 	"github.com/pedigree-ml/pedigree/internal/httpapi"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
@@ -94,13 +95,13 @@ func newRegistryOn(t testing.TB, database string) *registry {
 	var ids atomic.Int64
 	newID := func(prefix string) string { return fmt.Sprintf("%s_%032x", prefix, ids.Add(1)) }
 	r.registrar, err = registrar.Open(context.Background(), registrar.Config{
-		Store: store, Blobs: blobs, NewID: newID, Now: time.Now,
+		Store: store, Blobs: blobs, NewID: newID, Now: time.Now, Rand: rand.Reader,
 		Signer: func() (*ledger.Signer, error) { return ledger.NewSigner(key) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := httpapi.New(r.registrar, httpapi.Options{Now: time.Now})
+	api := httpapi.New(r.registrar, httpapi.Options{Now: time.Now, Caller: auth.New(r.registrar).Caller})
 	r.handler, err = httpx.Chain(api.Handler(), httpx.Config{
 		Log: log, NewID: func() string { return newID("req") }, Now: time.Now,
 		Hosts: httpx.LoopbackHosts("127.0.0.1:0"),
@@ -157,4 +158,17 @@ func linked(uri string) pedigree.Registration {
 		Record:      pedigree.Record{Artifact: pedigree.Artifact{Kind: pedigree.ArtifactLinked, URI: pedigree.SafeURI(uri)}},
 		CreateModel: true,
 	}
+}
+
+// as returns the client of a caller that shows a token.
+func (r *registry) as(t testing.TB, token string) *client.Client {
+	t.Helper()
+	return must(client.New(client.Config{URL: r.url, Token: token, Retries: -1}))(t)
+}
+
+// mustEnable switches accounts on and returns a client of the first one.
+func (r *registry) mustEnable(t testing.TB) *client.Client {
+	t.Helper()
+	token := must(r.registrar.EnableAccounts(t.Context(), pedigree.Operator, pedigree.NewAccount{Name: "root"}))(t)
+	return r.as(t, token.Text)
 }

@@ -28,6 +28,9 @@ type Config struct {
 	// allows all. A server without accounts sets it: a page of another site whose name
 	// was made to point here (DNS rebinding) still sends that name.
 	Hosts []string
+	// AnyHost, where not nil, is asked about a request that names another host: it says
+	// that callers are known by accounts, so that no name is a danger.
+	AnyHost func(context.Context) bool
 	// Origins are foreign origins ("https://ci.example.org") whose pages may send
 	// changes from a browser.
 	Origins []string
@@ -138,9 +141,9 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // guard refuses requests before anybody looks at what they ask for.
 func (c *chain) guard(r *http.Request) error {
-	if c.hosts != nil && r.Host != "" && !c.hosts[hostOf(r.Host)] {
+	if c.hosts != nil && r.Host != "" && !c.hosts[hostOf(r.Host)] && (c.cfg.AnyHost == nil || !c.cfg.AnyHost(r.Context())) {
 		return pedigree.Errorf(pedigree.CodeForbidden, "this server is not called %s", clip(r.Host)).
-			WithFix("call it by the address it listens on, or configure accounts")
+			WithFix("call it by the address it listens on, or make accounts: pedigree admin init")
 	}
 	if err := c.origins.Check(r); err != nil {
 		return pedigree.Errorf(pedigree.CodeForbidden, "a page of another site sent this request: %w", err)

@@ -9,13 +9,13 @@ import (
 // Rebuild makes the tables that answer questions again from the log alone. progress, if
 // not nil, is told the events done and the events in all.
 func (s *Server) Rebuild(ctx context.Context, progress func(done, size int64)) error {
-	return s.registrar.Rebuild(ctx, pedigree.Local, progress)
+	return s.registrar.Rebuild(ctx, pedigree.Operator, progress)
 }
 
 // Entry returns one event of the log. It returns [pedigree.CodeNotFound] for a number
 // that the log has not reached.
 func (s *Server) Entry(ctx context.Context, seq int64) (pedigree.Entry, error) {
-	list, err := s.registrar.Entries(ctx, pedigree.Local, pedigree.EventQuery{After: seq - 1, Limit: 1})
+	list, err := s.registrar.Entries(ctx, pedigree.Operator, pedigree.EventQuery{After: seq - 1, Limit: 1})
 	if err != nil {
 		return pedigree.Entry{}, err
 	}
@@ -29,7 +29,7 @@ func (s *Server) Entry(ctx context.Context, seq int64) (pedigree.Entry, error) {
 // returns [pedigree.CodeInvalid] for a field that is not there and [pedigree.CodeRefused]
 // for one that can't be erased.
 func (s *Server) Redact(ctx context.Context, seq int64, fields []string, reason string) (pedigree.Entry, error) {
-	if _, err := s.registrar.Redact(ctx, pedigree.Local, seq, fields, reason); err != nil {
+	if _, err := s.registrar.Redact(ctx, pedigree.Operator, seq, fields, reason); err != nil {
 		return pedigree.Entry{}, err
 	}
 	return s.Entry(ctx, seq)

@@ -176,7 +176,7 @@ func (s *Server) RotateKey(ctx context.Context, save func(private string) error)
 	if err := save(private); err != nil {
 		return "", err
 	}
-	if err := s.registrar.RotateKey(ctx, pedigree.Local, next); err != nil {
+	if err := s.registrar.RotateKey(ctx, pedigree.Operator, next); err != nil {
 		if inPlace && !unknownOutcome(err) {
 			err = errors.Join(err, os.Remove(s.keys.nextFile()))
 		}

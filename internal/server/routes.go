@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/auth"
 	"github.com/pedigree-ml/pedigree/internal/httpapi"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
 	"github.com/pedigree-ml/pedigree/internal/mlflow"
@@ -27,12 +28,13 @@ func (s *Server) routes(m *metrics) (http.Handler, error) {
 	get("/readyz", httpx.Handler(s.serveReady))
 	get("/metrics", m.handler())
 	get("/{$}", httpx.Handler(serveIndex))
-	mux.Handle("/api/", httpapi.New(s.registrar, httpapi.Options{Now: time.Now}).Handler())
+	callers := auth.New(s.registrar)
+	mux.Handle("/api/", httpapi.New(s.registrar, httpapi.Options{Now: time.Now, Caller: callers.Caller}).Handler())
 	away, err := s.upstream()
 	if err != nil {
 		return nil, err
 	}
-	dialect := mlflow.New(s.registrar, mlflow.Config{Now: time.Now, Upstream: away}).Handler()
+	dialect := mlflow.New(s.registrar, mlflow.Config{Now: time.Now, Caller: callers.Caller, Upstream: away}).Handler()
 	for _, path := range mlflow.Mounts {
 		mux.Handle(path, dialect)
 	}
@@ -41,7 +43,7 @@ func (s *Server) routes(m *metrics) (http.Handler, error) {
 		Log: s.log, NewID: func() string { return newID("req") }, Now: time.Now, Observe: m.observe, WriteError: writeError,
 	}
 	if !s.cfg.AllowAnonymous {
-		cfg.Hosts = httpx.LoopbackHosts(s.cfg.Addr)
+		cfg.Hosts, cfg.AnyHost = httpx.LoopbackHosts(s.cfg.Addr), s.hasAccounts
 	}
 	return httpx.Chain(m.count(mux), cfg)
 }

@@ -21,6 +21,9 @@ func (s *Server) Listen(ctx context.Context) error {
 	if s.listener != nil {
 		return nil
 	}
+	if err := s.checkReach(ctx); err != nil {
+		return err
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr)
 	if err != nil {
 		return pedigree.Errorf(pedigree.CodeUnavailable, "the server can't listen on %s: %w", s.cfg.Addr, err).

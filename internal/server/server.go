@@ -100,7 +100,7 @@ func Open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *Server, 
 	}
 	metrics := newMetrics(s.store)
 	s.registrar, err = registrar.Open(ctx, registrar.Config{
-		Store: s.store, Blobs: metrics.meter(blobs), NewID: newID, Signer: s.keys.signer, Now: time.Now,
+		Store: s.store, Blobs: metrics.meter(blobs), NewID: newID, Signer: s.keys.signer, Now: time.Now, Rand: rand.Reader, PublicRead: cfg.PublicRead,
 	})
 	if err != nil {
 		return nil, err
@@ -119,6 +119,7 @@ func Open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *Server, 
 func (s *Server) startBackground() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	s.background.Go(func() { s.writeAccess(ctx) })
 	if s.cfg.CheckpointTo != "" {
 		s.background.Go(func() { s.publishCheckpoints(ctx) })
 	}
