@@ -236,6 +236,7 @@ func call(t *testing.T, r *registry, route *httpapi.Route, token string, there b
 	for name, value := range map[string]string{
 		"{project}": "default", "{model}": "absent", "{version}": "7", "{alias}": "champion", "{digest}": "sha256:" + strings.Repeat("0", 64), "{seq}": "0",
 		"{path...}": "x", "{name...}": "x", "{key...}": "x", "{account}": "absent", "{group}": "absent", "{role}": "viewer", "{member}": "absent", "{token}": "tok_absent",
+		"{env}": "prod", "{target}": "absent", "{deployment}": "dep_absent", "{execution}": "exe_absent", "{condition}": "1.1",
 	} {
 		path = strings.ReplaceAll(path, name, value)
 	}
@@ -244,6 +245,9 @@ func call(t *testing.T, r *registry, route *httpapi.Route, token string, there b
 	}
 	if route.ID == "proveInclusion" {
 		path += "?seq=0"
+	}
+	if route.ID == "which" {
+		path += "?what=prod/absent"
 	}
 	var body []byte
 	if route.Request != nil && !route.OptionalBody {
@@ -260,7 +264,7 @@ func call(t *testing.T, r *registry, route *httpapi.Route, token string, there b
 		case "registerVersion":
 			in = map[string]any{"record": map[string]any{}} // the model is not there
 		}
-		if _, ok := in.(httpapi.Target); ok && there {
+		if _, ok := in.(httpapi.AliasPointer); ok && there {
 			in = map[string]string{"version": "1"}
 		}
 		body = must(json.Marshal(in))(t)

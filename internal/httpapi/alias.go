@@ -4,8 +4,8 @@ import (
 	"github.com/pedigree-ml/pedigree"
 )
 
-// Target is what a caller gives to point an alias.
-type Target struct {
+// AliasPointer is what a caller gives to point an alias.
+type AliasPointer struct {
 	// Version is 7, latest, @other or sha256:….
 	Version string `json:"version" doc:"The version: 7, latest, @other or sha256:…" example:"7"`
 	// IfCurrent is the version that the alias must name now, 0 for none; null asks for
@@ -36,7 +36,7 @@ func (a *API) setAlias(c *call) error {
 	if err != nil {
 		return err
 	}
-	var in Target
+	var in AliasPointer
 	if err := c.decode(&in); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ type Comment struct {
 	Comment string `json:"comment,omitempty"`
 }
 
-// Withdrawal is why a version must not be used again.
-type Withdrawal struct {
+// NewWithdrawal is why a version must not be used again.
+type NewWithdrawal struct {
 	Reason   string           `json:"reason"`
 	Incident pedigree.SafeURI `json:"incident,omitempty"`
 }
@@ -76,7 +76,7 @@ func (a *API) withdrawVersion(c *call) error {
 	if err != nil {
 		return err
 	}
-	var in Withdrawal
+	var in NewWithdrawal
 	if err := c.decode(&in); err != nil {
 		return err
 	}

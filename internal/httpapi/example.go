@@ -30,7 +30,7 @@ var (
 	}
 	exampleAccount  = pedigree.NewAccount{Name: "ci-fraud", Kind: pedigree.ServiceAccount}
 	exampleBinding  = pedigree.NewBinding{Role: pedigree.Contributor, Member: "group:risk"}
-	exampleTarget   = Target{Version: "7", IfCurrent: ptr(pedigree.VersionNumber(6)), Note: "after the canary"}
+	exampleTarget   = AliasPointer{Version: "7", IfCurrent: ptr(pedigree.VersionNumber(6)), Note: "after the canary"}
 	exampleResolved = pedigree.Resolved{
 		Project: "default", Model: "fraud", ModelID: "mdl_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f", Number: 7,
 		Kind: pedigree.ArtifactStored, Digest: exampleDigest, AsOf: 4711,
@@ -45,3 +45,7 @@ var examplePolicy = pedigree.Policy{
 }
 
 var exampleNewTarget = NewTarget{Name: "prod/fraud-api", TargetSpec: pedigree.TargetSpec{Kind: pedigree.TargetOnline, Owner: "team:risk", Alias: "production"}}
+
+var exampleDeployment = NewDeployment{Version: "fraud/7", Deploy: pedigree.Deploy{Image: "registry.example.org/risk/serve:1.4", Note: "November release"}}
+
+var exampleObservation = pedigree.Observation{Instance: "fraud-api-7d9c", Model: "fraud", Version: 7}

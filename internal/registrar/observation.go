@@ -125,7 +125,7 @@ func (r *Registrar) Statuses(ctx context.Context) ([]pedigree.TargetStatus, erro
 func (r *Registrar) Which(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, what string, at pedigree.At) (pedigree.List[pedigree.Finding], error) {
 	out := pedigree.List[pedigree.Finding]{Items: []pedigree.Finding{}}
 	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
-		if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
 			return err
 		}
 		s := &search{r: r, tx: tx, p: p, project: project}

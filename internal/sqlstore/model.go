@@ -69,7 +69,7 @@ func (tx *Tx) changed(ctx context.Context, subject string, created int64) (int64
 	// As [pedigree.Event.Touches] has it.
 	untouched := []pedigree.EventType{pedigree.AliasMoved, pedigree.AliasRemoved, pedigree.GateOverridden, pedigree.TargetReadiness, pedigree.InstanceChanged}
 	in, args := list([]any{subject, tx.last}, untouched)
-	text := "SELECT max(seq) FROM log_events WHERE subject = $1 AND seq <= $2 AND type NOT IN (" + in + ")"
+	text := "SELECT max(seq) AS seq FROM log_events WHERE subject = $1 AND seq <= $2 AND type NOT IN (" + in + ")"
 	if strings.HasPrefix(subject, "tgt_") { // what is deployed at a target changes it
 		text = "SELECT max(seq) FROM (" + text + " UNION ALL SELECT max(e.seq) AS seq FROM log_refs r JOIN log_events e ON e.seq = r.seq WHERE r.ref = $1 AND e.seq <= $2 AND e.type LIKE 'deployment.%') x"
 	}
