@@ -220,10 +220,11 @@ func (e *explanation) fill(to *commands, r *reading) {
 	}
 }
 
-// command is the one that changes what o belongs to; "" where none does.
+// command is the one that changes what o belongs to, nil being the version that is to
+// pass; "" where none does.
 func (e *explanation) command(o *object) string {
-	names := []string{}
-	for ; o.up != nil; o = o.up {
+	var names []string
+	for ; o != nil && o.up != nil; o = o.up {
 		names = append(names, o.name)
 	}
 	if len(names) == 0 {

@@ -76,7 +76,7 @@ func place(dataset, split string) string {
 // and of the same data. The digest says which data it is, where both have one; where
 // neither has, the name of the data set and the place of its data reference. One with and
 // one without a digest can't be compared: nobody knows.
-func (m *measurement) comparable(other *measurement) bool {
+func (m *measurement) comparable(other measurement) bool {
 	if m.Split != other.Split {
 		return false
 	}
@@ -194,9 +194,10 @@ func places(list []pedigree.Metric) string {
 	return strings.Join(out, ", ")
 }
 
-// compare notes that a measurement was read. It fails where the same metric was read of
-// the other version too and no two of them can be compared: whatever the expression makes
-// of the numbers would say nothing.
+// compare notes that a measurement is read. It fails where the same metric was read of the
+// other version too and the two can't be compared: whatever the expression makes of the
+// numbers would say nothing. What is refused was not read, so that another branch of the
+// expression may still do without the comparison.
 func (o *object) compare(m measurement) error {
 	t := o.trace
 	p := t.measured[m.Name]
@@ -207,39 +208,40 @@ func (o *object) compare(m measurement) error {
 		p = &pair{}
 		t.measured[m.Name] = p
 	}
-	list := &p.own
 	if o.up != nil {
-		list = &p.current
-	}
-	if !slices.ContainsFunc(*list, func(old measurement) bool { return old.Metric == m.Metric }) {
-		*list = append(*list, m)
-	}
-	if len(p.own) == 0 {
+		if len(p.own) > 0 && !slices.ContainsFunc(p.own, m.comparable) {
+			return t.incomparable(&p.own[len(p.own)-1], &m)
+		}
+		p.current = m.into(p.current)
 		return nil
 	}
 	for i := range p.current {
-		c := &p.current[i]
-		if slices.ContainsFunc(p.own, func(own measurement) bool { return own.comparable(c) }) {
-			continue
+		if c := &p.current[i]; !m.comparable(*c) && !slices.ContainsFunc(p.own, c.comparable) {
+			return t.incomparable(&m, c)
 		}
-		own := &p.own[len(p.own)-1]
-		text := fmt.Sprintf(
-			"metric %s is not comparable: that of %s was measured on %s, that of %s on %s",
-			short(m.Name), own.version.Reference(), own.where(), c.version.Reference(), c.where(),
-		)
-		flag := m.Name + "=VALUE"
-		if s := place(c.Dataset, c.Split); s != "" {
-			flag += "@" + s
-		}
-		t.complain(miss{at: root(o), text: text, flag: "--metric " + quoted(flag)})
-		return errors.New(text)
 	}
+	p.own = m.into(p.own)
 	return nil
 }
 
-func root(o *object) *object {
-	for o.up != nil {
-		o = o.up
+// into adds m to a list where it is not in it; NaN is not equal to itself.
+func (m *measurement) into(list []measurement) []measurement {
+	if slices.ContainsFunc(list, func(old measurement) bool { return old.Dataset == m.Dataset && old.Split == m.Split && old.Digest == m.Digest }) {
+		return list
 	}
-	return o
+	return append(list, *m)
+}
+
+// incomparable says so of two measurements, and what would be comparable.
+func (t *trace) incomparable(own, current *measurement) error {
+	text := fmt.Sprintf(
+		"metric %s is not comparable: that of %s was measured on %s, that of %s on %s",
+		short(own.Name), own.version.Reference(), own.where(), current.version.Reference(), current.where(),
+	)
+	flag := own.Name + "=VALUE"
+	if s := place(current.Dataset, current.Split); s != "" {
+		flag += "@" + s
+	}
+	t.complain(miss{text: text, flag: "--metric " + quoted(flag)})
+	return errors.New(text)
 }

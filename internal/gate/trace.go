@@ -40,7 +40,7 @@ type reading struct {
 
 // miss is a value that could not be given: what to say of it, and the flag that fills it.
 type miss struct {
-	at   *object
+	at   *object // what the flag belongs to; nil for the version that is to pass
 	text string
 	flag string
 }
@@ -95,7 +95,7 @@ func (t *trace) complain(m miss) {
 // differ notes that two objects were compared and are not equal: none of their parts was
 // read by name.
 func (t *trace) differ(a, b *object) {
-	t.complain(miss{at: a, text: a.path() + " differs from " + b.path()})
+	t.complain(miss{text: a.path() + " differs from " + b.path()})
 }
 
 // readings are all that were kept, in the order of reading.
