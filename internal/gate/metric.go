@@ -226,7 +226,9 @@ func (o *object) compare(m measurement) error {
 
 // into adds m to a list where it is not in it; NaN is not equal to itself.
 func (m *measurement) into(list []measurement) []measurement {
-	if slices.ContainsFunc(list, func(old measurement) bool { return old.Dataset == m.Dataset && old.Split == m.Split && old.Digest == m.Digest }) {
+	if slices.ContainsFunc(list, func(old measurement) bool {
+		return old.Dataset == m.Dataset && old.Split == m.Split && old.Digest == m.Digest
+	}) {
 		return list
 	}
 	return append(list, *m)
