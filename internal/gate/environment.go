@@ -20,7 +20,7 @@ import (
 
 // The bounds of one gate. Cost counts steps as CEL counts them: about one for each name,
 // field and operator, and for each element that a loop goes through. A look at each of
-// 10,000 files that compares two endings costs 200,000.
+// 10,000 files that compares two endings costs 100,000.
 const (
 	maxCost   = 500_000
 	maxTime   = time.Second // for what a step may take that does not count itself
@@ -266,7 +266,7 @@ type outcome struct {
 	fail *failure
 }
 
-// maxCached is how many expressions each half holds. A program takes some 10 KiB.
+// maxCached is how many expressions each half holds. A program takes some 8 KiB.
 const maxCached = 256
 
 var programs cache
