@@ -148,8 +148,9 @@ func compile(expr string) (*program, *failure) {
 		cel.CostLimit(maxCost),
 		cel.CostTrackerOptions(
 			cost.OverloadTracker("add_string", growing), cost.OverloadTracker("add_bytes", growing), cost.OverloadTracker("add_list", growing),
+			cost.OverloadTracker("sets_contains", pairing), cost.OverloadTracker("sets_intersects", pairing), cost.OverloadTracker("sets_equivalent", pairing),
 		),
-		cel.InterruptCheckFrequency(100),
+		cel.InterruptCheckFrequency(10),
 	)
 	if err != nil {
 		return nil, failf("%s", err)
@@ -169,6 +170,17 @@ func growing(_ []ref.Val, result ref.Val) *uint64 {
 			if n > maxLength {
 				price = maxCost + 1
 			}
+		}
+	}
+	return &price
+}
+
+// pairing is the price of a function of two lists.
+func pairing(args []ref.Val, _ ref.Val) *uint64 {
+	price := uint64(1)
+	for _, arg := range args {
+		if l, ok := arg.(traits.Lister); ok {
+			price += uint64(l.Size().(types.Int))
 		}
 	}
 	return &price

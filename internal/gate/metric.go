@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -92,17 +93,14 @@ type pair struct{ own, current []measurement }
 
 // metrics is the map of a version's measurements.
 func (o *object) metrics() ref.Val {
-	v := o.of.(*judged).version
-	k := &keyed{at: o, field: o.kind.byName["metrics"]}
-	for _, m := range v.Record.Metrics {
-		if !slices.Contains(k.keys, m.Name) {
-			k.keys = append(k.keys, m.Name)
-		}
+	byName := map[string][]pedigree.Metric{}
+	for _, m := range o.of.(*judged).version.Record.Metrics {
+		byName[m.Name] = append(byName[m.Name], m)
 	}
-	slices.Sort(k.keys)
-	k.has = func(key string) bool { return len(candidates(v, key)) > 0 }
+	k := &keyed{at: o, field: o.kind.byName["metrics"], keys: slices.Sorted(maps.Keys(byName))}
+	k.has = func(key string) bool { return len(candidates(byName, key)) > 0 }
 	k.get = func(key string) (ref.Val, error) {
-		m, err := o.measurement(k, key)
+		m, err := o.measurement(k, byName, key)
 		if err != nil {
 			return nil, err
 		}
@@ -119,11 +117,14 @@ func (o *object) metrics() ref.Val {
 
 // candidates are the measurements that a key may mean: NAME, or NAME@WHERE, where WHERE is
 // a data set, a split, or DATASET/SPLIT.
-func candidates(v *pedigree.Version, key string) []pedigree.Metric {
+func candidates(byName map[string][]pedigree.Metric, key string) []pedigree.Metric {
 	name, where, named := strings.Cut(key, "@")
+	if !named {
+		return byName[name]
+	}
 	var out []pedigree.Metric
-	for _, m := range v.Record.Metrics {
-		if m.Name == name && (!named || where == m.Split || where == m.Dataset || where == place(m.Dataset, m.Split)) {
+	for _, m := range byName[name] {
+		if where == m.Split || where == m.Dataset || where == place(m.Dataset, m.Split) {
 			out = append(out, m)
 		}
 	}
@@ -152,34 +153,48 @@ func choose(found []pedigree.Metric) (pedigree.Metric, bool) {
 }
 
 // measurement finds the one that a key means, or notes why there is none.
-func (o *object) measurement(k *keyed, key string) (measurement, error) {
+func (o *object) measurement(k *keyed, byName map[string][]pedigree.Metric, key string) (measurement, error) {
 	v := o.of.(*judged).version
 	name, where, named := strings.Cut(key, "@")
+	if err := o.trace.weigh(len(byName[name]) + len(v.Record.Data)); err != nil {
+		return measurement{}, err
+	}
+	found := candidates(byName, key)
+	if m, ok := choose(found); ok {
+		return measure(v, m), nil
+	}
 	what := "metric " + short(name)
-	flag := "--metric " + quoted(name+"=VALUE")
+	value := name + "=VALUE"
 	if named {
 		what += " on " + short(where)
-		flag = "--metric " + quoted(name+"=VALUE@"+where)
+		value += "@" + where
 	}
-	found := candidates(v, key)
-	if len(found) == 0 {
-		text := what + whose(o) + " is not recorded"
-		if others := candidates(v, name); named && len(others) > 0 {
-			text += "; " + name + " is recorded on " + places(others)
-		} else {
-			text = suggest(text, name, k.keys)
-		}
-		o.trace.miss(o, k.field, key, text, flag)
-		return measurement{}, errors.New(text)
-	}
-	m, ok := choose(found)
-	if !ok {
+	if len(found) > 0 {
+		// More metrics don't mend it.
 		text := fmt.Sprintf("%s%s is ambiguous, it is recorded on %s: name the split, as in metric(%q, %q)", what, whose(o), places(found), name, "test")
-		o.trace.miss(o, k.field, key, text, "")
-		o.trace.misses[len(o.trace.misses)-1].flag = "" // more metrics don't mend it
+		o.trace.note(reading{at: o, field: k.field, key: key})
+		o.trace.complain(miss{at: o, text: text})
 		return measurement{}, errors.New(text)
 	}
-	return measure(v, m), nil
+	text := what + whose(o) + " is not recorded"
+	if o.trace.full() {
+		return measurement{}, errors.New(text)
+	}
+	if others := byName[name]; named && len(others) > 0 {
+		text += "; " + name + " is recorded on " + places(others)
+	} else {
+		text += meant(name, k.keys)
+	}
+	o.trace.miss(o, k.field, key, text, "--metric "+quoted(value))
+	return measurement{}, errors.New(text)
+}
+
+// meant says which of the keys was perhaps meant. It looks at no more than people write.
+func meant(key string, keys []string) string {
+	if len(key) > pedigree.MaxKey {
+		return ""
+	}
+	return suggest("", key, keys[:min(len(keys), 500)])
 }
 
 // places lists what measurements were made on.
@@ -207,6 +222,9 @@ func (o *object) compare(m measurement) error {
 		}
 		p = &pair{}
 		t.measured[m.Name] = p
+	}
+	if err := t.weigh(len(p.own) + len(p.current)); err != nil {
+		return err
 	}
 	if o.up != nil {
 		if len(p.own) > 0 && !slices.ContainsFunc(p.own, m.comparable) {
