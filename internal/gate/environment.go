@@ -23,11 +23,11 @@ import (
 // 10,000 files that compares two endings costs 100,000.
 const (
 	maxCost   = 500_000
-	maxTime   = time.Second // for what a step may take that does not count itself
-	maxDepth  = 64          // of brackets and operators in each other
-	maxNodes  = 10_000      // of the expression, macros expanded
-	maxLength = 64 << 10    // of a text or a list that an expression puts together
-	maxRegexp = 300         // instructions of a pattern's program
+	maxTime   = 5 * time.Second // a backstop: on an idle machine cost stops everything long before
+	maxDepth  = 64              // of brackets and operators in each other
+	maxNodes  = 10_000          // of the expression, macros expanded
+	maxLength = 64 << 10        // of a text or a list that an expression puts together
+	maxRegexp = 300             // instructions of a pattern's program
 )
 
 // withheld are functions of the libraries whose result or time is not bounded by what
@@ -148,7 +148,8 @@ func compile(expr string) (*program, *failure) {
 		cel.CostLimit(maxCost),
 		cel.CostTrackerOptions(
 			cost.OverloadTracker("add_string", growing), cost.OverloadTracker("add_bytes", growing), cost.OverloadTracker("add_list", growing),
-			cost.OverloadTracker("sets_contains", pairing), cost.OverloadTracker("sets_intersects", pairing), cost.OverloadTracker("sets_equivalent", pairing),
+			cost.OverloadTracker("size_string", passing), cost.OverloadTracker("string_size", passing),
+			cost.OverloadTracker("sets_contains", passing), cost.OverloadTracker("sets_intersects", passing), cost.OverloadTracker("sets_equivalent", passing),
 		),
 		cel.InterruptCheckFrequency(10),
 	)
@@ -175,12 +176,15 @@ func growing(_ []ref.Val, result ref.Val) *uint64 {
 	return &price
 }
 
-// pairing is the price of a function of two lists.
-func pairing(args []ref.Val, _ ref.Val) *uint64 {
+// passing is the price of a function that goes through its texts and lists.
+func passing(args []ref.Val, _ ref.Val) *uint64 {
 	price := uint64(1)
 	for _, arg := range args {
-		if l, ok := arg.(traits.Lister); ok {
-			price += uint64(l.Size().(types.Int))
+		switch arg := arg.(type) {
+		case types.String:
+			price += uint64(len(arg)) / 100
+		case traits.Lister:
+			price += uint64(arg.Size().(types.Int))
 		}
 	}
 	return &price

@@ -48,7 +48,7 @@ func FuzzEvaluate(f *testing.F) {
 				t.Fatalf("a check of %d bytes", len(text))
 			}
 		}
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > 4*maxTime {
 			t.Fatalf("took %v", d)
 		}
 	})
@@ -137,9 +137,6 @@ func TestHostile(t *testing.T) {
 	} {
 		start := time.Now()
 		c := Evaluate(t.Context(), "x", []pedigree.Gate{{Name: "g", Expr: expr}}, sample())[0]
-		if d := time.Since(start); d > 3*time.Second {
-			t.Errorf("%s: %v", short(expr), d)
-		}
 		t.Logf("%v %s: %s: %s", time.Since(start).Round(time.Millisecond), short(expr)[:20], c.State, short(c.Message))
 	}
 }

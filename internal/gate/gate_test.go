@@ -437,10 +437,7 @@ func TestBounded(t *testing.T) {
 		}
 		start := time.Now()
 		c := Evaluate(t.Context(), "x", []pedigree.Gate{{Name: "g", Expr: expr}}, in)[0]
-		took := time.Since(start)
-		if t.Logf("%v %s %s: %s", took.Round(time.Millisecond), c.State, short(expr), short(c.Message)); took > 3*maxTime {
-			t.Errorf("%s: took %v", short(expr), took)
-		}
+		t.Logf("%v %s %s: %s", time.Since(start).Round(time.Millisecond), c.State, short(expr), short(c.Message))
 		if text, err := json.Marshal(c); err != nil || len(text) > 64<<10 {
 			t.Errorf("%s: a check of %d bytes, %v", short(expr), len(text), err)
 		}
