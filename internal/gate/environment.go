@@ -20,14 +20,14 @@ import (
 
 // The bounds of one gate. Cost counts steps as CEL counts them: about one for each name,
 // field and operator, and for each element that a loop goes through. A look at each of
-// 10,000 files that compares two endings costs 200,000.
+// 10,000 files that compares two endings costs 100,000.
 const (
 	maxCost   = 500_000
-	maxTime   = time.Second // for what a step may take that does not count itself
-	maxDepth  = 64          // of brackets and operators in each other
-	maxNodes  = 10_000      // of the expression, macros expanded
-	maxLength = 64 << 10    // of a text or a list that an expression puts together
-	maxRegexp = 300         // instructions of a pattern's program
+	maxTime   = 5 * time.Second // a backstop: on an idle machine cost stops everything long before
+	maxDepth  = 64              // of brackets and operators in each other
+	maxNodes  = 10_000          // of the expression, macros expanded
+	maxLength = 64 << 10        // of a text or a list that an expression puts together
+	maxRegexp = 300             // instructions of a pattern's program
 )
 
 // withheld are functions of the libraries whose result or time is not bounded by what
@@ -148,8 +148,10 @@ func compile(expr string) (*program, *failure) {
 		cel.CostLimit(maxCost),
 		cel.CostTrackerOptions(
 			cost.OverloadTracker("add_string", growing), cost.OverloadTracker("add_bytes", growing), cost.OverloadTracker("add_list", growing),
+			cost.OverloadTracker("size_string", passing), cost.OverloadTracker("string_size", passing),
+			cost.OverloadTracker("sets_contains", passing), cost.OverloadTracker("sets_intersects", passing), cost.OverloadTracker("sets_equivalent", passing),
 		),
-		cel.InterruptCheckFrequency(100),
+		cel.InterruptCheckFrequency(10),
 	)
 	if err != nil {
 		return nil, failf("%s", err)
@@ -169,6 +171,20 @@ func growing(_ []ref.Val, result ref.Val) *uint64 {
 			if n > maxLength {
 				price = maxCost + 1
 			}
+		}
+	}
+	return &price
+}
+
+// passing is the price of a function that goes through its texts and lists.
+func passing(args []ref.Val, _ ref.Val) *uint64 {
+	price := uint64(1)
+	for _, arg := range args {
+		switch arg := arg.(type) {
+		case types.String:
+			price += uint64(len(arg)) / 100
+		case traits.Lister:
+			price += uint64(arg.Size().(types.Int))
 		}
 	}
 	return &price
@@ -266,7 +282,7 @@ type outcome struct {
 	fail *failure
 }
 
-// maxCached is how many expressions each half holds. A program takes some 10 KiB.
+// maxCached is how many expressions each half holds. A program takes some 8 KiB.
 const maxCached = 256
 
 var programs cache

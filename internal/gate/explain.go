@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -113,21 +114,22 @@ func (e *explanation) complaints() []string {
 // maxTold is how many values a message tells; the check has them all.
 const maxTold = 6
 
-// values tells what was read, without what the complaints say already.
+// values tells what was read, without what the complaints say already. Where it is much,
+// the last values say most: there the expression had its answer.
 func (e *explanation) values() string {
 	var out []string
 	for _, r := range e.trace.readings() {
-		if r.value == nil {
-			continue
+		if r.value != nil {
+			out = append(out, r.path()+" = "+short(longDigest.ReplaceAllString(jsonOf(r.value), "$1…")))
 		}
-		if len(out) == maxTold {
-			out = append(out, "…")
-			break
-		}
-		out = append(out, r.path()+" = "+short(jsonOf(r.value)))
+	}
+	if len(out) > maxTold {
+		out = slices.Concat(out[:2], []string{"…"}, out[len(out)-maxTold+2:])
 	}
 	return strings.Join(out, ", ")
 }
+
+var longDigest = regexp.MustCompile(`(sha256:[0-9a-f]{12})[0-9a-f]{52}`)
 
 // absentEvidence are the kinds of evidence that the expression looked for and that are
 // not there.
@@ -220,10 +222,11 @@ func (e *explanation) fill(to *commands, r *reading) {
 	}
 }
 
-// command is the one that changes what o belongs to; "" where none does.
+// command is the one that changes what o belongs to, nil being the version that is to
+// pass; "" where none does.
 func (e *explanation) command(o *object) string {
-	names := []string{}
-	for ; o.up != nil; o = o.up {
+	var names []string
+	for ; o != nil && o.up != nil; o = o.up {
 		names = append(names, o.name)
 	}
 	if len(names) == 0 {

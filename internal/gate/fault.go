@@ -121,6 +121,9 @@ func reword(message string, id int64, parsed *cel.Ast) string {
 	if m := noOverload.FindStringSubmatch(message); m != nil {
 		return mismatch(m[1], strings.TrimSuffix(strings.TrimPrefix(m[2], "("), ")"))
 	}
+	if strings.Contains(message, "recursion") {
+		return fmt.Sprintf("brackets and operators stand in each other deeper than %d levels", maxDepth)
+	}
 	if m := syntax.FindStringSubmatch(message); m != nil {
 		if m[1] == "<EOF>" {
 			return "the expression ends too early"

@@ -278,6 +278,14 @@ var (
 		text("digest", "", func(p *pedigree.Parent) pedigree.Digest { return p.Digest }),
 	)
 
+	flavorKind = newKind(
+		"flavor",
+		text("name", "the library: sklearn, pytorch, onnx, python_function …", func(f *pedigree.Flavor) string { return f.Name }),
+		text("version", "of the library that wrote it", func(f *pedigree.Flavor) string { return f.Version }),
+		text("loader", "Python module that loads it", func(f *pedigree.Flavor) string { return f.Loader }),
+		text("python", "version of the interpreter that wrote it", func(f *pedigree.Flavor) string { return f.Python }),
+	).labelled(func(of any) string { return of.(*pedigree.Flavor).Name })
+
 	evidenceKind = newKind(
 		"evidence",
 		text("name", "", func(e *pedigree.Evidence) string { return e.Name }),
@@ -374,6 +382,7 @@ var (
 		part("run", "the job that trained it", runKind, func(j *judged) *pedigree.Run { return orEmpty(j.version.Record.Run) }),
 		part("artifact", "the bytes", artifactKind, func(j *judged) *pedigree.Artifact { return &j.version.Record.Artifact }),
 		part("signature", "what it takes and gives", signatureKind, func(j *judged) *pedigree.Signature { return orEmpty(j.version.Record.Signature) }),
+		list("flavors", "how it loads", flavorKind, func(j *judged) []pedigree.Flavor { return j.version.Record.Flavors }),
 		list("parents", "versions and base models that it came from", parentKind, func(j *judged) []pedigree.Parent { return j.version.Record.Parents }).
 			fillBy("--parent RELATION=REF"),
 		list("evidence", "attached documents and results", evidenceKind, func(j *judged) []pedigree.Evidence { return j.version.Record.Evidence }).
@@ -416,7 +425,7 @@ var (
 
 	kinds = []*kind{
 		inputKind, currentKind, modelKind, targetKind, deployKind, dataKind, codeKind, runtimeKind, environmentKind, computeKind, runKind,
-		artifactKind, fileKind, signatureKind, columnKind, parentKind, evidenceKind, outputKind, completenessKind, stageKind,
+		artifactKind, fileKind, signatureKind, columnKind, flavorKind, parentKind, evidenceKind, outputKind, completenessKind, stageKind,
 	}
 	kindByType = func() map[string]*kind {
 		out := map[string]*kind{}

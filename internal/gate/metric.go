@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -76,7 +77,7 @@ func place(dataset, split string) string {
 // and of the same data. The digest says which data it is, where both have one; where
 // neither has, the name of the data set and the place of its data reference. One with and
 // one without a digest can't be compared: nobody knows.
-func (m *measurement) comparable(other *measurement) bool {
+func (m *measurement) comparable(other measurement) bool {
 	if m.Split != other.Split {
 		return false
 	}
@@ -92,17 +93,14 @@ type pair struct{ own, current []measurement }
 
 // metrics is the map of a version's measurements.
 func (o *object) metrics() ref.Val {
-	v := o.of.(*judged).version
-	k := &keyed{at: o, field: o.kind.byName["metrics"]}
-	for _, m := range v.Record.Metrics {
-		if !slices.Contains(k.keys, m.Name) {
-			k.keys = append(k.keys, m.Name)
-		}
+	byName := map[string][]pedigree.Metric{}
+	for _, m := range o.of.(*judged).version.Record.Metrics {
+		byName[m.Name] = append(byName[m.Name], m)
 	}
-	slices.Sort(k.keys)
-	k.has = func(key string) bool { return len(candidates(v, key)) > 0 }
+	k := &keyed{at: o, field: o.kind.byName["metrics"], keys: slices.Sorted(maps.Keys(byName))}
+	k.has = func(key string) bool { return len(candidates(byName, key)) > 0 }
 	k.get = func(key string) (ref.Val, error) {
-		m, err := o.measurement(k, key)
+		m, err := o.measurement(k, byName, key)
 		if err != nil {
 			return nil, err
 		}
@@ -119,11 +117,14 @@ func (o *object) metrics() ref.Val {
 
 // candidates are the measurements that a key may mean: NAME, or NAME@WHERE, where WHERE is
 // a data set, a split, or DATASET/SPLIT.
-func candidates(v *pedigree.Version, key string) []pedigree.Metric {
+func candidates(byName map[string][]pedigree.Metric, key string) []pedigree.Metric {
 	name, where, named := strings.Cut(key, "@")
+	if !named {
+		return byName[name]
+	}
 	var out []pedigree.Metric
-	for _, m := range v.Record.Metrics {
-		if m.Name == name && (!named || where == m.Split || where == m.Dataset || where == place(m.Dataset, m.Split)) {
+	for _, m := range byName[name] {
+		if where == m.Split || where == m.Dataset || where == place(m.Dataset, m.Split) {
 			out = append(out, m)
 		}
 	}
@@ -152,34 +153,48 @@ func choose(found []pedigree.Metric) (pedigree.Metric, bool) {
 }
 
 // measurement finds the one that a key means, or notes why there is none.
-func (o *object) measurement(k *keyed, key string) (measurement, error) {
+func (o *object) measurement(k *keyed, byName map[string][]pedigree.Metric, key string) (measurement, error) {
 	v := o.of.(*judged).version
 	name, where, named := strings.Cut(key, "@")
+	if err := o.trace.weigh(len(byName[name]) + len(v.Record.Data)); err != nil {
+		return measurement{}, err
+	}
+	found := candidates(byName, key)
+	if m, ok := choose(found); ok {
+		return measure(v, m), nil
+	}
 	what := "metric " + short(name)
-	flag := "--metric " + quoted(name+"=VALUE")
+	value := name + "=VALUE"
 	if named {
 		what += " on " + short(where)
-		flag = "--metric " + quoted(name+"=VALUE@"+where)
+		value += "@" + where
 	}
-	found := candidates(v, key)
-	if len(found) == 0 {
-		text := what + whose(o) + " is not recorded"
-		if others := candidates(v, name); named && len(others) > 0 {
-			text += "; " + name + " is recorded on " + places(others)
-		} else {
-			text = suggest(text, name, k.keys)
-		}
-		o.trace.miss(o, k.field, key, text, flag)
-		return measurement{}, errors.New(text)
-	}
-	m, ok := choose(found)
-	if !ok {
+	if len(found) > 0 {
+		// More metrics don't mend it.
 		text := fmt.Sprintf("%s%s is ambiguous, it is recorded on %s: name the split, as in metric(%q, %q)", what, whose(o), places(found), name, "test")
-		o.trace.miss(o, k.field, key, text, "")
-		o.trace.misses[len(o.trace.misses)-1].flag = "" // more metrics don't mend it
+		o.trace.note(reading{at: o, field: k.field, key: key})
+		o.trace.complain(miss{at: o, text: text})
 		return measurement{}, errors.New(text)
 	}
-	return measure(v, m), nil
+	text := what + whose(o) + " is not recorded"
+	if o.trace.full() {
+		return measurement{}, errors.New(text)
+	}
+	if others := byName[name]; named && len(others) > 0 {
+		text += "; " + name + " is recorded on " + places(others)
+	} else {
+		text += meant(name, k.keys)
+	}
+	o.trace.miss(o, k.field, key, text, "--metric "+quoted(value))
+	return measurement{}, errors.New(text)
+}
+
+// meant says which of the keys was perhaps meant. It looks at no more than people write.
+func meant(key string, keys []string) string {
+	if len(key) > pedigree.MaxKey {
+		return ""
+	}
+	return suggest("", key, keys[:min(len(keys), 500)])
 }
 
 // places lists what measurements were made on.
@@ -194,9 +209,10 @@ func places(list []pedigree.Metric) string {
 	return strings.Join(out, ", ")
 }
 
-// compare notes that a measurement was read. It fails where the same metric was read of
-// the other version too and no two of them can be compared: whatever the expression makes
-// of the numbers would say nothing.
+// compare notes that a measurement is read. It fails where the same metric was read of the
+// other version too and the two can't be compared: whatever the expression makes of the
+// numbers would say nothing. What is refused was not read, so that another branch of the
+// expression may still do without the comparison.
 func (o *object) compare(m measurement) error {
 	t := o.trace
 	p := t.measured[m.Name]
@@ -207,39 +223,45 @@ func (o *object) compare(m measurement) error {
 		p = &pair{}
 		t.measured[m.Name] = p
 	}
-	list := &p.own
+	if err := t.weigh(len(p.own) + len(p.current)); err != nil {
+		return err
+	}
 	if o.up != nil {
-		list = &p.current
-	}
-	if !slices.ContainsFunc(*list, func(old measurement) bool { return old.Metric == m.Metric }) {
-		*list = append(*list, m)
-	}
-	if len(p.own) == 0 {
+		if len(p.own) > 0 && !slices.ContainsFunc(p.own, m.comparable) {
+			return t.incomparable(&p.own[len(p.own)-1], &m)
+		}
+		p.current = m.into(p.current)
 		return nil
 	}
 	for i := range p.current {
-		c := &p.current[i]
-		if slices.ContainsFunc(p.own, func(own measurement) bool { return own.comparable(c) }) {
-			continue
+		if c := &p.current[i]; !m.comparable(*c) && !slices.ContainsFunc(p.own, c.comparable) {
+			return t.incomparable(&m, c)
 		}
-		own := &p.own[len(p.own)-1]
-		text := fmt.Sprintf(
-			"metric %s is not comparable: that of %s was measured on %s, that of %s on %s",
-			short(m.Name), own.version.Reference(), own.where(), c.version.Reference(), c.where(),
-		)
-		flag := m.Name + "=VALUE"
-		if s := place(c.Dataset, c.Split); s != "" {
-			flag += "@" + s
-		}
-		t.complain(miss{at: root(o), text: text, flag: "--metric " + quoted(flag)})
-		return errors.New(text)
 	}
+	p.own = m.into(p.own)
 	return nil
 }
 
-func root(o *object) *object {
-	for o.up != nil {
-		o = o.up
+// into adds m to a list where it is not in it; NaN is not equal to itself.
+func (m *measurement) into(list []measurement) []measurement {
+	if slices.ContainsFunc(list, func(old measurement) bool {
+		return old.Dataset == m.Dataset && old.Split == m.Split && old.Digest == m.Digest
+	}) {
+		return list
 	}
-	return o
+	return append(list, *m)
+}
+
+// incomparable says so of two measurements, and what would be comparable.
+func (t *trace) incomparable(own, current *measurement) error {
+	text := fmt.Sprintf(
+		"metric %s is not comparable: that of %s was measured on %s, that of %s on %s",
+		short(own.Name), own.version.Reference(), own.where(), current.version.Reference(), current.where(),
+	)
+	flag := own.Name + "=VALUE"
+	if s := place(current.Dataset, current.Split); s != "" {
+		flag += "@" + s
+	}
+	t.complain(miss{text: text, flag: "--metric " + quoted(flag)})
+	return errors.New(text)
 }

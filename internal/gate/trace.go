@@ -3,6 +3,7 @@ package gate
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -23,9 +24,25 @@ type trace struct {
 	// measured are the metrics that were read, by name, for the comparison of what they
 	// were measured on.
 	measured map[string]*pair
-	// weight is what the comparisons of objects looked at.
+	// weight is what reads and comparisons looked at beyond what CEL counts.
 	weight int
 }
+
+// maxWeight bounds what CEL does not count: the parts of objects that are compared, and the
+// measurements that are looked through for one.
+const maxWeight = 200_000
+
+var errTooMuch = errors.New("the gate costs too much")
+
+func (t *trace) weigh(n int) error {
+	if t.weight += n; t.weight > maxWeight {
+		return errTooMuch
+	}
+	return nil
+}
+
+// full says that no more complaints are kept, so that none needs to be put into words.
+func (t *trace) full() bool { return len(t.misses) >= maxElements }
 
 // reading is one value that was read, or asked for by has().
 type reading struct {
@@ -40,7 +57,7 @@ type reading struct {
 
 // miss is a value that could not be given: what to say of it, and the flag that fills it.
 type miss struct {
-	at   *object
+	at   *object // what the flag belongs to; nil for the version that is to pass
 	text string
 	flag string
 }
@@ -87,7 +104,7 @@ func (t *trace) miss(at *object, f *field, key, text, flag string) {
 }
 
 func (t *trace) complain(m miss) {
-	if len(t.misses) < maxElements && !slices.ContainsFunc(t.misses, func(old miss) bool { return old.text == m.text }) {
+	if !t.full() && !slices.ContainsFunc(t.misses, func(old miss) bool { return old.text == m.text }) {
 		t.misses = append(t.misses, m)
 	}
 }
@@ -95,7 +112,7 @@ func (t *trace) complain(m miss) {
 // differ notes that two objects were compared and are not equal: none of their parts was
 // read by name.
 func (t *trace) differ(a, b *object) {
-	t.complain(miss{at: a, text: a.path() + " differs from " + b.path()})
+	t.complain(miss{text: a.path() + " differs from " + b.path()})
 }
 
 // readings are all that were kept, in the order of reading.
@@ -131,7 +148,7 @@ func keyPath(path, field, key string) string {
 	if name, where, found := strings.Cut(key, "@"); found && field == "metrics" {
 		return strings.TrimSuffix(path, "metrics") + "metric(" + jsonText(name) + ", " + jsonText(where) + ")"
 	}
-	if identifier(key) {
+	if len(key) <= maxValue && identifier(key) {
 		return path + "." + key
 	}
 	return path + "[" + jsonText(key) + "]"

@@ -6,11 +6,14 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
+	"github.com/pedigree-ml/pedigree"
 )
 
 // object is a value of a kind as an expression sees it. It knows the way to it, so that
@@ -74,39 +77,47 @@ func (o *object) inList() bool {
 	return false
 }
 
-// read gives the value of a field and notes that it was read. Objects and lists are made
-// once; a list of objects is noted by its size.
-func (o *object) read(f *field) (any, error) {
-	v, made := o.parts[f.name]
-	if !made {
-		var ok bool
-		if o.erased(f.name) {
-			text := join(o.path(), f.name) + " was erased"
-			o.trace.miss(o, f, "", text, "")
-			return nil, errors.New(text)
-		}
-		if v, ok = f.get(o); !ok {
-			o.trace.miss(o, f, "", o.missing(f), "")
-			return nil, errors.New(o.missing(f))
-		}
+// value is that of a field; objects, lists and maps are made once. false says that it is
+// not recorded.
+func (o *object) value(f *field) (ref.Val, bool) {
+	if v, ok := o.parts[f.name]; ok {
+		return v, true
 	}
-	switch v := v.(type) {
-	case *object, *keyed, *types.Unknown:
-	case traits.Lister:
-		if f.of == nil {
-			o.trace.note(reading{at: o, field: f, value: v}) // a list of plain values
-		} else {
-			o.trace.note(reading{at: o, field: f, value: v.Size(), size: true})
-		}
-	default:
-		o.trace.note(reading{at: o, field: f, value: v})
-		return v, nil
-	}
-	if !made {
+	v, ok := f.get(o)
+	switch v.(type) {
+	case *object, *keyed, traits.Lister:
 		if o.parts == nil {
 			o.parts = map[string]ref.Val{}
 		}
 		o.parts[f.name] = v
+	}
+	return v, ok
+}
+
+// read gives the value of a field and notes that it was read; of a list of objects its size
+// is noted.
+func (o *object) read(f *field) (any, error) {
+	if o.erased(f.name) {
+		text := join(o.path(), f.name) + " was erased"
+		o.trace.miss(o, f, "", text, "")
+		return nil, errors.New(text)
+	}
+	v, ok := o.value(f)
+	if !ok {
+		text := o.missing(f)
+		o.trace.miss(o, f, "", text, "")
+		return nil, errors.New(text)
+	}
+	switch list := v.(type) {
+	case *object, *keyed, *types.Unknown: // what is read of them is noted
+	case traits.Lister:
+		if f.of == nil {
+			o.trace.note(reading{at: o, field: f, value: v})
+		} else {
+			o.trace.note(reading{at: o, field: f, value: list.Size(), size: true})
+		}
+	default:
+		o.trace.note(reading{at: o, field: f, value: v})
 	}
 	return v, nil
 }
@@ -139,7 +150,7 @@ func (o *object) erased(name string) bool {
 
 // isSet answers has().
 func (o *object) isSet(f *field) bool {
-	v, ok := f.get(o)
+	v, ok := o.value(f)
 	if !ok || o.erased(f.name) {
 		return false
 	}
@@ -154,9 +165,6 @@ func (o *object) isSet(f *field) bool {
 	return true
 }
 
-// maxWeight bounds what the comparisons of one gate look at.
-const maxWeight = 200_000
-
 // Equal implements [ref.Val]: two objects are equal where all their parts are.
 func (o *object) Equal(other ref.Val) ref.Val {
 	with, ok := other.(*object)
@@ -170,8 +178,8 @@ func (o *object) Equal(other ref.Val) ref.Val {
 	if o.kind.weight != nil {
 		weight += o.kind.weight(o.of) + o.kind.weight(with.of)
 	}
-	if o.trace.weight += weight; o.trace.weight > maxWeight {
-		return types.WrapErr(errTooMuch)
+	if err := o.trace.weigh(weight); err != nil {
+		return types.WrapErr(err)
 	}
 	if _, ok := o.of.(*judged); ok {
 		return types.False // two versions
@@ -184,8 +192,6 @@ func (o *object) Equal(other ref.Val) ref.Val {
 	}
 	return types.False
 }
-
-var errTooMuch = errors.New("the gate costs too much")
 
 // ConvertToNative implements [ref.Val].
 func (o *object) ConvertToNative(t reflect.Type) (any, error) {
@@ -229,7 +235,9 @@ func (o *object) params() ref.Val {
 		v, ok := params[key]
 		if !ok {
 			text := "param " + short(key) + whose(o) + " is not recorded"
-			o.trace.miss(o, k.field, key, suggest(text, key, keys), "--param "+quoted(key+"=VALUE"))
+			if !o.trace.full() {
+				o.trace.miss(o, k.field, key, text+meant(key, keys), "--param "+quoted(key+"=VALUE"))
+			}
 			return nil, errors.New(text)
 		}
 		return types.String(v), nil
@@ -250,6 +258,9 @@ func (k *keyed) Get(index ref.Val) ref.Val {
 	key, ok := index.(types.String)
 	if !ok {
 		return types.NewErr("%s are named by texts", k.field.name)
+	}
+	if len(key) > maxKey {
+		return types.NewErr("nothing in %s has a name of %d bytes", k.field.name, len(key))
 	}
 	v, err := k.get(string(key))
 	if err != nil {
@@ -290,6 +301,9 @@ func (k *keyed) Equal(other ref.Val) ref.Val {
 	with, ok := other.(*keyed)
 	if !ok {
 		return types.NewErr("%s can be compared only with those of another version", k.field.name)
+	}
+	if err := k.at.trace.weigh(len(k.keys)); err != nil {
+		return types.WrapErr(err)
 	}
 	if !slices.Equal(k.keys, with.keys) {
 		return types.False
@@ -402,11 +416,18 @@ func (p *provider) NewValue(name string, fields map[string]ref.Val) ref.Val {
 	return p.Registry.NewValue(name, fields)
 }
 
+// maxKey is the most bytes of a key: a name and "@", data set and split, whose characters
+// take up to four.
+const maxKey = 4 * (3*pedigree.MaxKey + 2)
+
 // short cuts what is told to people.
 func short(s string) string {
 	const most = 120
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
+	n := 0
+	for i := range s {
+		if n++; n == most && len(s) > i+utf8.UTFMax {
+			return s[:i] + "…"
+		}
 	}
 	return s
 }
