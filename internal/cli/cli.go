@@ -154,6 +154,11 @@ func commandGroups(a *app) []commandGroup {
 			newFilesCommand(a), newModelCommand(a), newProjectCommand(a), newAliasCommand(a), newAmendCommand(a), newTagCommand(a),
 			newArchiveCommand(a), newRestoreCommand(a), newRemoveCommand(a),
 		}},
+		{"lifecycle", "Approval and deployment:", []*cobra.Command{
+			newPolicyCommand(a), newRequestCommand(a), newApproveCommand(a), newRejectCommand(a), newRevokeCommand(a), newApprovalsCommand(a), newWithdrawCommand(a),
+			newTargetCommand(a), newDeployCommand(a), newDeploymentCommand(a), newRollbackCommand(a), newStatusCommand(a),
+			newWhichCommand(a), newWhereCommand(a), newTimelineCommand(a), newChangesCommand(a), newReportCommand(a),
+		}},
 		{"history", "History and proof:", []*cobra.Command{newLogCommand(a), newVerifyCommand(a), newLineageCommand(a)}},
 		{"operate", "Operate:", []*cobra.Command{newImportCommand(a), newAdminCommand(a), newVersionCommand(a)}},
 	}

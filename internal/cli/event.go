@@ -74,6 +74,62 @@ func sentence(t pedigree.EventType, subject string, payload map[string]json.RawM
 		var fields []string
 		_ = json.Unmarshal(payload["fields"], &fields)
 		return "erased of event " + text("event") + ": " + strings.Join(fields, ", ") + why("reason")
+	case pedigree.VersionWithdrawn:
+		return subject + " was WITHDRAWN" + why("reason")
+	case pedigree.VersionReinstated:
+		return subject + " is withdrawn no more" + why("reason")
+	case pedigree.PolicyApplied:
+		var gates []pedigree.Gate
+		_ = json.Unmarshal(payload["gates"], &gates)
+		return subject + " was applied: " + count(len(gates), "gate")
+	case pedigree.PolicyRemoved:
+		return subject + " was removed" + why("reason")
+	case pedigree.ApprovalRequested:
+		return "the approval of " + subject + " was asked for" + why("note")
+	case pedigree.ApprovalGranted:
+		return subject + " was approved" + why("comment")
+	case pedigree.ApprovalRejected:
+		return subject + " was rejected" + why("comment")
+	case pedigree.ApprovalRevoked:
+		return "the approval of " + subject + " was revoked" + why("comment")
+	case pedigree.ApprovalConditionMet:
+		return "condition " + text("condition") + " of " + subject + " is met" + why("comment")
+	case pedigree.TargetCreated:
+		return "target " + subject + " was created" + fieldList(payload, "project", "name", "log_schema")
+	case pedigree.TargetEdited:
+		return "target " + subject + " was changed" + fieldList(payload)
+	case pedigree.TargetDeleted:
+		return "target " + subject + " was deleted" + why("reason")
+	case pedigree.DeploymentOpened:
+		did := "was deployed"
+		if payload["restores"] != nil {
+			did = "was ROLLED BACK to"
+		}
+		return subject + " " + did + why("note")
+	case pedigree.DeploymentActivated:
+		return subject + " is active" + why("note")
+	case pedigree.DeploymentFailed:
+		return subject + " FAILED" + why("reason")
+	case pedigree.DeploymentEnded:
+		return subject + " was ended" + why("reason")
+	case pedigree.DeploymentMarked:
+		if text("bad") == "true" {
+			return subject + " was marked BAD" + why("reason")
+		}
+		return subject + " was marked good" + why("reason")
+	case pedigree.GateOverridden:
+		return "check " + text("check") + " of " + subject + " was OVERRIDDEN" + why("reason")
+	case pedigree.TargetReadiness:
+		if text("ready") == "true" {
+			return "the way back of " + subject + " is open"
+		}
+		return "the way back of " + subject + " is NOT READY"
+	case pedigree.ExecutionStarted:
+		return subject + " began"
+	case pedigree.ExecutionFinished:
+		return subject + " ended with exit code " + text("exit")
+	case pedigree.InstanceChanged:
+		return "instance " + text("instance") + " of " + subject + " runs another version"
 	}
 	return subject + " " + string(t) // a type that a newer program wrote
 }
@@ -149,6 +205,14 @@ func (n *namer) name(ctx context.Context, subject string) string {
 		}
 	case strings.HasPrefix(subject, "mdl_"):
 		name = n.last(ctx, subject, []pedigree.EventType{pedigree.ModelCreated, pedigree.ModelRenamed, pedigree.ModelDeleted}, "name", "to")
+	case strings.HasPrefix(subject, "tgt_"):
+		name = n.last(ctx, subject, []pedigree.EventType{pedigree.TargetCreated, pedigree.TargetDeleted}, "name")
+	case strings.HasPrefix(subject, "dep_"):
+		if d, err := n.c.Deployment(ctx, subject, pedigree.At{}); err == nil {
+			name = n.a.deployed(&d) + " at " + string(d.Target)
+		}
+	case strings.HasPrefix(subject, "policy:"):
+		name = "the policy of " + n.name(ctx, strings.TrimPrefix(subject, "policy:"))
 	case strings.HasPrefix(subject, "prj_"):
 		name = n.last(ctx, subject, []pedigree.EventType{pedigree.ProjectCreated}, "name")
 	}
@@ -175,7 +239,7 @@ func (n *namer) last(ctx context.Context, subject string, types []pedigree.Event
 	if name == "" {
 		return subject
 	}
-	if project := e.String("project"); project != "" {
+	if project := e.String("project"); project != "" && !strings.HasPrefix(subject, "tgt_") {
 		ref := pedigree.Reference{Model: pedigree.Name(name)}
 		if p := n.name(ctx, project); p != string(n.a.home) {
 			ref.Project = pedigree.ProjectName(p)

@@ -97,7 +97,10 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string) {
 	r := &v.Record
 	name := a.reference(v.Project, v.Model, v.Number)
 	state := ""
-	if v.Archived {
+	switch {
+	case v.Withdrawn != nil:
+		state = "(WITHDRAWN)"
+	case v.Archived:
 		state = "(archived)"
 	}
 	p.title(name, state)
@@ -109,6 +112,7 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string) {
 	p.line("aliases", strings.Join(aliases, ", "))
 	p.list("complete", completenessLines(v.Completeness))
 	p.line("registered", a.since(v.CreatedAt), "by "+v.CreatedBy)
+	a.approvalLines(p, v)
 	p.line("imported", importedLine(v.Imported))
 	p.text("description", v.Description)
 	p.line("tags", pairs(v.Tags))
