@@ -23,7 +23,7 @@ const (
 	ModelTagged       EventType = "model.tagged"       // key, value
 	ModelUntagged     EventType = "model.untagged"     // key
 	VersionRegistered EventType = "version.registered" // the fields of Record, tags, description, imported
-	VersionAmended    EventType = "version.amended"    // the fields of Record that are replaced, reason
+	VersionAmended    EventType = "version.amended"    // the fields of Record that are replaced, reason, stales_approval
 	VersionEdited     EventType = "version.edited"     // description
 	VersionTagged     EventType = "version.tagged"     // key, value
 	VersionUntagged   EventType = "version.untagged"   // key
@@ -50,12 +50,12 @@ const (
 	TargetEdited  EventType = "target.edited"  // the fields of TargetSpec that change
 	TargetDeleted EventType = "target.deleted" // project, name, reason
 
-	DeploymentOpened    EventType = "deployment.opened"    // target, model, version, role and those of Deploy, digest, decision, restores
+	DeploymentOpened    EventType = "deployment.opened"    // target, model, version, role and those of Deploy, digest, decision, confirm, restores
 	DeploymentActivated EventType = "deployment.activated" // target, model, version, role, how, ends_as, note
 	DeploymentFailed    EventType = "deployment.failed"    // reason, incident
 	DeploymentEnded     EventType = "deployment.ended"     // reason
 	DeploymentMarked    EventType = "deployment.marked"    // bad, reason
-	GateOverridden      EventType = "gate.overridden"      // check, message, reason, deployment
+	GateOverridden      EventType = "gate.overridden"      // check, message, reason
 	TargetReadiness     EventType = "target.readiness"     // deployment, ready, checks
 
 	ExecutionStarted  EventType = "execution.started"  // target, deployment, model, version, digest, inputs
@@ -111,7 +111,7 @@ var structural = map[EventType][]string{
 	ModelTagged:       {"key"},
 	ModelUntagged:     {"key"},
 	VersionRegistered: {"artifact"},
-	VersionAmended:    {"artifact"},
+	VersionAmended:    {"artifact", stalesField},
 	VersionTagged:     {"key"},
 	VersionUntagged:   {"key"},
 	AliasMoved:        {"alias", "version"},
