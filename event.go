@@ -317,6 +317,10 @@ func (e *Event) Touches() []string {
 			touches = append(touches, deployed(e.Refs[0], e.Refs[1])...)
 		}
 		return touches
+	case ExecutionFinished:
+		return []string{e.Subject}
+	case InstanceChanged:
+		return []string{InstanceKey(e.Subject, e.String("instance"))}
 	case AuthEnabled, BindingAdded, BindingRemoved:
 		return []string{AccessKey}
 	case AccountCreated, AccountChanged, AccountDisabled, AccountEnabled, AccountErased, GroupCreated, GroupDeleted, GroupMemberAdded,
@@ -351,6 +355,9 @@ func deployed(target, version string) []string {
 	model, _, _ := strings.Cut(version, "/")
 	return []string{target, DeployedKey(version), DeployedKey(model)}
 }
+
+// InstanceKey is the concurrency subject of what an instance of a target runs.
+func InstanceKey(targetID, instance string) string { return "instance:" + targetID + "/" + instance }
 
 // ProjectKey, NameKey and AliasKey are concurrency subjects that are not ids.
 func ProjectKey(name ProjectName) string { return "project:" + string(name) }
