@@ -144,7 +144,8 @@ func (r *Reviewer) expiry() *time.Time {
 	var out *time.Time
 	for _, rule := range r.Policies.AllRules() {
 		if rule.ValidFor > 0 {
-			if t := r.Now.Add(time.Duration(rule.ValidFor)).UTC(); out == nil || t.Before(*out) {
+			// Microseconds are what the database compares.
+			if t := r.Now.Add(time.Duration(rule.ValidFor)).UTC().Truncate(time.Microsecond); out == nil || t.Before(*out) {
 				out = &t
 			}
 		}
@@ -199,13 +200,17 @@ func (v *Version) Approve(by string, review Review, r Reviewer) ([]Draft, error)
 }
 
 // Reject decides that v may not go on as it is. It returns [CodeInvalid] without a
-// comment: whoever reads it must learn why.
+// comment, since whoever reads it must learn why, and for conditions: whoever has some
+// approves.
 func (v *Version) Reject(review Review, r Reviewer) ([]Draft, error) {
 	if err := review.check(); err != nil {
 		return nil, err
 	}
 	if strings.TrimSpace(review.Comment) == "" {
 		return nil, Errorf(CodeInvalid, "say why %s is rejected", v.Reference()).WithFix("--comment TEXT")
+	}
+	if len(review.Conditions) > 0 {
+		return nil, Errorf(CodeInvalid, "a rejection has no conditions").WithFix("approve with conditions, or say in the comment what is missing")
 	}
 	p := Payload{"record_digest": v.RecordDigest, "comment": review.Comment}
 	if refs := r.Policies.Refs(); len(refs) > 0 {
@@ -328,10 +333,15 @@ func (a *Approval) past(which func(Opinion) bool) {
 	for i := range a.Opinions {
 		if o := &a.Opinions[i]; !o.Past && which(*o) {
 			o.Past = true
-			prefix := strconv.FormatInt(o.Seq, 10) + "."
-			a.Conditions = slices.DeleteFunc(a.Conditions, func(c Condition) bool { return strings.HasPrefix(c.ID, prefix) })
+			a.drop(o)
 		}
 	}
+}
+
+// drop takes away the conditions that came with an opinion.
+func (a *Approval) drop(o *Opinion) {
+	prefix := strconv.FormatInt(o.Seq, 10) + "."
+	a.Conditions = slices.DeleteFunc(a.Conditions, func(c Condition) bool { return strings.HasPrefix(c.ID, prefix) })
 }
 
 // settle computes the state.
@@ -339,15 +349,18 @@ func (a *Approval) settle(revoked bool, now time.Time) {
 	var rejected, stale, expired bool
 	var expiries []time.Time
 	a.Have = 0
-	for _, o := range a.Opinions {
+	for i := range a.Opinions {
+		o := &a.Opinions[i]
 		switch {
 		case o.Past || o.Verdict == VerdictRevoke:
 		case o.Verdict == VerdictReject:
 			rejected = rejected || !o.Stale
 		case o.Stale:
 			stale = true
+			a.drop(o)
 		case o.ExpiresAt != nil && !o.ExpiresAt.After(now):
 			expired = true
+			a.drop(o)
 		default:
 			a.Have++
 			if o.ExpiresAt != nil {
@@ -371,9 +384,7 @@ func (a *Approval) settle(revoked bool, now time.Time) {
 		a.State = ApprovalOutOfDate
 	case expired:
 		a.State = ApprovalExpired
-	case a.Request != nil:
-		a.State = ApprovalAsked
-	case a.Have > 0:
+	case a.Request != nil || a.Have > 0:
 		a.State = ApprovalAsked
 	default:
 		a.State = ApprovalNone

@@ -101,8 +101,10 @@ func (d *Decision) in(state CheckState) []Check {
 }
 
 // Override passes over failed checks. It returns [CodeInvalid] for a reason that is
-// missing and for a name of no failed check: an override must say what it is for.
+// missing and for a name of no failed check: an override must say what it is for. d is then
+// as it was.
 func (d *Decision) Override(overrides []Override) error {
+	checks := slices.Clone(d.Checks)
 	for _, o := range overrides {
 		if strings.TrimSpace(o.Reason) == "" {
 			return Errorf(CodeInvalid, "the override of %q needs a reason", clip(o.Name)).WithFix("--reason TEXT")
@@ -110,7 +112,7 @@ func (d *Decision) Override(overrides []Override) error {
 		if err := checkText("reason", o.Reason, MaxText); err != nil {
 			return err
 		}
-		i := slices.IndexFunc(d.Checks, func(c Check) bool {
+		i := slices.IndexFunc(checks, func(c Check) bool {
 			return c.Name == o.Name && (c.State == CheckFailed || c.State == CheckOverridden)
 		})
 		if i < 0 {
@@ -124,8 +126,9 @@ func (d *Decision) Override(overrides []Override) error {
 			}
 			return e.WithFix("leave the override out: nothing failed")
 		}
-		d.Checks[i].State, d.Checks[i].Reason = CheckOverridden, o.Reason
+		checks[i].State, checks[i].Reason = CheckOverridden, o.Reason
 	}
+	d.Checks = checks
 	return nil
 }
 

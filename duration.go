@@ -1,6 +1,7 @@
 package pedigree
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -13,11 +14,12 @@ type Duration time.Duration
 const day = 24 * time.Hour
 
 // ParseDuration reads whole days ("90d"), whole weeks ("2w") or what
-// [time.ParseDuration] reads. It returns [CodeInvalid], also for a negative one.
+// [time.ParseDuration] reads. It returns [CodeInvalid], also for a negative one and for one
+// over 292 years.
 func ParseDuration(s string) (Duration, error) {
 	for suffix, unit := range map[string]time.Duration{"d": day, "w": 7 * day} {
 		if text, ok := strings.CutSuffix(s, suffix); ok {
-			if n, err := strconv.ParseUint(text, 10, 16); err == nil && n < 100*366 {
+			if n, err := strconv.ParseUint(text, 10, 63); err == nil && n <= uint64(math.MaxInt64/unit) {
 				return Duration(time.Duration(n) * unit), nil
 			}
 		}

@@ -23,7 +23,7 @@ const (
 	ModelTagged       EventType = "model.tagged"       // key, value
 	ModelUntagged     EventType = "model.untagged"     // key
 	VersionRegistered EventType = "version.registered" // the fields of Record, tags, description, imported
-	VersionAmended    EventType = "version.amended"    // the fields of Record that are replaced, reason
+	VersionAmended    EventType = "version.amended"    // the fields of Record that are replaced, reason, stales_approval
 	VersionEdited     EventType = "version.edited"     // description
 	VersionTagged     EventType = "version.tagged"     // key, value
 	VersionUntagged   EventType = "version.untagged"   // key
@@ -50,12 +50,12 @@ const (
 	TargetEdited  EventType = "target.edited"  // the fields of TargetSpec that change
 	TargetDeleted EventType = "target.deleted" // project, name, reason
 
-	DeploymentOpened    EventType = "deployment.opened"    // target, model, version, role and those of Deploy, digest, decision, restores
+	DeploymentOpened    EventType = "deployment.opened"    // target, model, version, role and those of Deploy, digest, decision, confirm, restores
 	DeploymentActivated EventType = "deployment.activated" // target, model, version, role, how, ends_as, note
 	DeploymentFailed    EventType = "deployment.failed"    // reason, incident
 	DeploymentEnded     EventType = "deployment.ended"     // reason
 	DeploymentMarked    EventType = "deployment.marked"    // bad, reason
-	GateOverridden      EventType = "gate.overridden"      // check, message, reason, deployment
+	GateOverridden      EventType = "gate.overridden"      // check, message, reason
 	TargetReadiness     EventType = "target.readiness"     // deployment, ready, checks
 
 	ExecutionStarted  EventType = "execution.started"  // target, deployment, model, version, digest, inputs
@@ -111,7 +111,7 @@ var structural = map[EventType][]string{
 	ModelTagged:       {"key"},
 	ModelUntagged:     {"key"},
 	VersionRegistered: {"artifact"},
-	VersionAmended:    {"artifact"},
+	VersionAmended:    {"artifact", stalesField},
 	VersionTagged:     {"key"},
 	VersionUntagged:   {"key"},
 	AliasMoved:        {"alias", "version"},
@@ -317,6 +317,10 @@ func (e *Event) Touches() []string {
 			touches = append(touches, deployed(e.Refs[0], e.Refs[1])...)
 		}
 		return touches
+	case ExecutionFinished:
+		return []string{e.Subject}
+	case InstanceChanged:
+		return []string{InstanceKey(e.Subject, e.String("instance"))}
 	case AuthEnabled, BindingAdded, BindingRemoved:
 		return []string{AccessKey}
 	case AccountCreated, AccountChanged, AccountDisabled, AccountEnabled, AccountErased, GroupCreated, GroupDeleted, GroupMemberAdded,
@@ -351,6 +355,9 @@ func deployed(target, version string) []string {
 	model, _, _ := strings.Cut(version, "/")
 	return []string{target, DeployedKey(version), DeployedKey(model)}
 }
+
+// InstanceKey is the concurrency subject of what an instance of a target runs.
+func InstanceKey(targetID, instance string) string { return "instance:" + targetID + "/" + instance }
 
 // ProjectKey, NameKey and AliasKey are concurrency subjects that are not ids.
 func ProjectKey(name ProjectName) string { return "project:" + string(name) }

@@ -36,13 +36,15 @@ type ExecutionReport struct {
 // MaxExecutionOutputs is the most inputs, and the most outputs, of one execution.
 const MaxExecutionOutputs = 1000
 
-func checkOutputs(outputs []Output) error {
+func checkOutputs(lists ...[]Output) error {
 	c := &checker{}
-	c.check(len(outputs) <= MaxExecutionOutputs, "an execution has at most %d inputs and as many outputs", MaxExecutionOutputs)
-	for _, o := range outputs {
-		c.text("name", o.Name, MaxPath)
-		c.check(o.Name != "" || o.URI != "" || o.Digest != "", "an input or output needs a name, a URI or a digest")
-		c.check(o.Size == nil || *o.Size >= 0, "size is negative")
+	for _, list := range lists {
+		c.check(len(list) <= MaxExecutionOutputs, "an execution has at most %d inputs and as many outputs", MaxExecutionOutputs)
+		for _, o := range list {
+			c.text("name", o.Name, MaxPath)
+			c.check(o.Name != "" || o.URI != "" || o.Digest != "", "an input or output needs a name, a URI or a digest")
+			c.check(o.Size == nil || *o.Size >= 0, "size is negative")
+		}
 	}
 	return c.failed
 }
@@ -64,9 +66,9 @@ func (p *Place) StartExecution(id string, inputs []Output) ([]Draft, error) {
 	return []Draft{{Type: ExecutionStarted, Subject: id, Refs: []string{p.Target.ID, d.ID, VersionSubject(d.ModelID, d.Version)}, Payload: payload}}, nil
 }
 
-// Finish decides that e ended. It returns [CodeRefused] where it had, with another report.
+// Finish decides that e ended. It returns [CodeRefused] where that was said before.
 func (e *Execution) Finish(report ExecutionReport) ([]Draft, error) {
-	if err := checkOutputs(append(append([]Output{}, report.Inputs...), report.Outputs...)); err != nil {
+	if err := checkOutputs(report.Inputs, report.Outputs); err != nil {
 		return nil, err
 	}
 	if e.Exit != nil {

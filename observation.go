@@ -1,6 +1,9 @@
 package pedigree
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Observation is what a serving process says that it runs. It names the version by what it
 // knows: a deployment, a model and a version, or the digest of the artifact.
@@ -21,6 +24,8 @@ func (o *Observation) Normalize() error {
 	c := &checker{}
 	c.check(o.Instance != "", "an observation needs the name of its instance")
 	c.text("instance", o.Instance, MaxName)
+	c.text("deployment", o.Deployment, MaxName)
+	c.check(o.Deployment == "" || strings.HasPrefix(o.Deployment, "dep_"), "%q is not the id of a deployment: dep_…", clip(o.Deployment))
 	c.check(o.Deployment != "" || o.Digest != "" || o.Model != "" && o.Version != 0, "an observation says what runs: a deployment, a digest, or a model and a version")
 	return c.failed
 }
@@ -68,17 +73,18 @@ func (p *Place) Desired() *Deployment {
 	return p.Current()
 }
 
-// Runs says whether an instance runs what d deploys.
+// Runs says whether an instance runs what d deploys. Other bytes are something else,
+// whatever the instance calls them.
 func (i *Instance) Runs(d *Deployment) bool {
 	switch {
-	case d == nil:
+	case d == nil || i.Digest != "" && d.Digest != "" && i.Digest != d.Digest:
 		return false
 	case i.Deployment != "":
 		return i.Deployment == d.ID || i.ModelID == d.ModelID && i.Version == d.Version
 	case i.ModelID != "" && i.Version != 0:
 		return i.ModelID == d.ModelID && i.Version == d.Version
 	}
-	return i.Digest != "" && i.Digest == d.Digest
+	return i.Digest != "" && d.Digest != ""
 }
 
 // Observe decides what follows from i, seen at p's target: an event where what it runs has

@@ -125,17 +125,6 @@ func TestNormalizeRefuses(t *testing.T) {
 	}
 }
 
-func TestParseTarget(t *testing.T) {
-	for _, good := range []string{"prod/fraud-api", "a/B", "eu.west_1/x.y"} {
-		_, err := ParseTarget(good)
-		checkCode(t, good, err, "")
-	}
-	for _, bad := range []string{"", "prod", "prod/", "/x", "Prod/x", "a/b/c", "prod/x y", "prod/x\n", "-a/x", "prod/" + strings.Repeat("x", 128)} {
-		_, err := ParseTarget(bad)
-		checkCode(t, bad, err, CodeInvalid)
-	}
-}
-
 func TestCheckTags(t *testing.T) {
 	checkCode(t, "none", CheckTags(nil), "")
 	checkCode(t, "good", CheckTags(map[string]string{"team": "", "a b": strings.Repeat("é", MaxTagValue)}), "")

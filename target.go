@@ -261,5 +261,8 @@ func ParseTargetReference(s string) (project ProjectName, name TargetName, ok bo
 		project, rest = p, after
 	}
 	name, err := ParseTarget(rest)
-	return project, name, err == nil
+	if err != nil {
+		return "", "", false
+	}
+	return project, name, true
 }

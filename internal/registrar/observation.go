@@ -26,6 +26,9 @@ func (r *Registrar) Observe(ctx context.Context, p pedigree.Principal, project p
 		if err != nil {
 			return decision{}, err
 		}
+		if _, err := tx.Watch(ctx, pedigree.InstanceKey(id, o.Instance)); err != nil {
+			return decision{}, err
+		}
 		seen, err := tx.Instances(ctx, id, o.Instance)
 		if err != nil {
 			return decision{}, err
