@@ -75,6 +75,9 @@ func sentence(t pedigree.EventType, subject string, payload map[string]json.RawM
 		_ = json.Unmarshal(payload["fields"], &fields)
 		return "erased of event " + text("event") + ": " + strings.Join(fields, ", ") + why("reason")
 	}
+	if s := accessSentence(t, subject, payload); s != "" {
+		return s
+	}
 	return subject + " " + string(t) // a type that a newer program wrote
 }
 
@@ -149,6 +152,8 @@ func (n *namer) name(ctx context.Context, subject string) string {
 		}
 	case strings.HasPrefix(subject, "mdl_"):
 		name = n.last(ctx, subject, []pedigree.EventType{pedigree.ModelCreated, pedigree.ModelRenamed, pedigree.ModelDeleted}, "name", "to")
+	case strings.HasPrefix(subject, "acc_"), strings.HasPrefix(subject, "grp_"):
+		name = n.c.NameOf(subject)
 	case strings.HasPrefix(subject, "prj_"):
 		name = n.last(ctx, subject, []pedigree.EventType{pedigree.ProjectCreated}, "name")
 	}
@@ -190,7 +195,16 @@ func (n *namer) describe(ctx context.Context, entry *pedigree.Entry, e *pedigree
 	if entry.Envelope == "" {
 		return "(not to be read by you)"
 	}
-	return sentence(e.Type, n.name(ctx, e.Subject), entry.Payload())
+	payload := entry.Payload()
+	for field, raw := range payload { // ids of accounts, groups and projects
+		var id string
+		if json.Unmarshal(raw, &id) == nil && (strings.HasPrefix(id, "acc_") || strings.HasPrefix(id, "grp_") || strings.HasPrefix(id, "prj_")) {
+			if name, err := json.Marshal(n.name(ctx, id)); err == nil {
+				payload[field] = name
+			}
+		}
+	}
+	return sentence(e.Type, n.name(ctx, e.Subject), payload)
 }
 
 // eventTypes reads the values of --type; a family ("alias") stands for all its types.
