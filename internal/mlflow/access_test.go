@@ -54,6 +54,7 @@ var endpoints = map[string]access{
 	"GET /api/2.0/mlflow/experiments/get-by-name":            {pedigree.RunsRead, "experiment_name=absent", "", false, false},
 	"POST /api/2.0/mlflow/experiments/search":                {pedigree.RunsRead, "", `{"max_results":5}`, false, false},
 	"GET /api/2.0/mlflow/experiments/search":                 {pedigree.RunsRead, "max_results=5", "", false, false},
+	"POST /api/2.0/mlflow/experiments/search-datasets":       {pedigree.RunsRead, "", `{"experiment_ids":["0"]}`, false, false},
 	"POST /api/2.0/mlflow/experiments/update":                {pedigree.RunsWrite, "", `{"experiment_id":"77","new_name":"x"}`, false, false},
 	"POST /api/2.0/mlflow/experiments/delete":                {pedigree.RunsWrite, "", `{"experiment_id":"77"}`, false, false},
 	"POST /api/2.0/mlflow/experiments/restore":               {pedigree.RunsWrite, "", `{"experiment_id":"77"}`, false, false},
