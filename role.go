@@ -8,8 +8,8 @@ import (
 // Permission names one thing that a caller may do, mostly within a project.
 type Permission string
 
-// The permissions. Those after [ImportsWrite] are of the registry as a whole: a role
-// within one project never holds them.
+// The permissions. [ImportsWrite] and those after it are of the registry as a whole: a
+// role within one project never holds them.
 const (
 	RecordsRead         Permission = "records.read"         // models, versions, aliases and their history
 	BytesRead           Permission = "bytes.read"           // files of artifacts, evidence, and of runs

@@ -135,6 +135,7 @@ var keyRules = []keyRule{
 	{"Google API key", "aiza", regexp.MustCompile(`(?:^|[^A-Za-z0-9+/_-])(AIza[A-Za-z0-9_-]{35})(?:[^A-Za-z0-9+/_-]|$)`), varied},
 	{"Google OAuth secret", "gocspx-", regexp.MustCompile(`\b(GOCSPX-[A-Za-z0-9_-]{24,})`), varied},
 	{"Google access token", "ya29.", regexp.MustCompile(`\b(ya29\.[A-Za-z0-9_-]{30,})`), varied},
+	{"Pedigree token", "pdg_", regexp.MustCompile(`\b(pdg_[a-z2-7]{52})\b`), varied},
 	{"Hugging Face token", "hf_", regexp.MustCompile(`\b(hf_[A-Za-z0-9]{34,})\b`), varied},
 	{"Hugging Face token", "api_org_", regexp.MustCompile(`\b(api_org_[A-Za-z0-9]{34,})\b`), varied},
 	{"OpenAI or Anthropic key", "sk-", regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])(sk-(?:proj|svcacct|admin|ant|or)-[A-Za-z0-9_-]{20,})`), varied},

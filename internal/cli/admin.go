@@ -27,8 +27,8 @@ type admin struct {
 
 func newAdminCommand(a *app) *cobra.Command {
 	ad := &admin{app: a}
-	cmd := noun("admin", "Look after a registry: keys, rebuild, erasure",
-		ad.newRebuildCommand(), ad.newNewKeyCommand(), ad.newRotateKeyCommand(), ad.newRedactCommand())
+	cmd := noun("admin", "Look after a registry: accounts, keys, rebuild, erasure",
+		ad.newInitCommand(), ad.newTokenCommand(), ad.newRebuildCommand(), ad.newNewKeyCommand(), ad.newRotateKeyCommand(), ad.newRedactCommand())
 	cmd.Long = `Admin works on the database itself, not through a server, and needs the same settings as
 the server: by flag, environment or file. Servers may run meanwhile.`
 	ad.loader = config.NewLoader(cmd.PersistentFlags(), "data", "database", "blobs", "log-key", "log-key-file")
@@ -59,6 +59,67 @@ func (ad *admin) open(cmd *cobra.Command, f func(ctx context.Context, srv *serve
 		return err
 	}
 	return errors.Join(f(cmd.Context(), srv), srv.Close())
+}
+
+func (ad *admin) newInitCommand() *cobra.Command {
+	spec := pedigree.NewAccount{}
+	name := "admin"
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Switch accounts on: make the first one, and print its token, once",
+		Long: `Init makes the first account, which may do everything, and prints a token of it. From then
+on callers must say who they are, on every server of this database at once; nothing has to
+be started again. It can't be undone, and works once: pedigree admin token is the way back
+in for who has lost every token.`,
+		Example: `  pedigree admin init
+  pedigree admin init --name ann --email ann@example.org -q | pedigree login --token-stdin`,
+		Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if spec.Name, err = pedigree.ParseActorName(name); err != nil {
+				return err
+			}
+			return ad.open(cmd, func(ctx context.Context, srv *server.Server) error {
+				t, err := srv.EnableAccounts(ctx, spec)
+				if err != nil {
+					return err
+				}
+				ad.hint("accounts are on; next: pedigree login, then pedigree account create NAME")
+				return ad.printNewToken(&t)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", name, "what to call the first account")
+	cmd.Flags().StringVar(&spec.Email, "email", "", "its address")
+	cmd.Flags().StringVar(&spec.DisplayName, "display-name", "", "what to call it in full")
+	return cmd
+}
+
+func (ad *admin) newTokenCommand() *cobra.Command {
+	var spec pedigree.NewToken
+	var scopes []string
+	var expires string
+	cmd := &cobra.Command{
+		Use:     "token ACCOUNT",
+		Short:   "Make a token of any account: the way back in",
+		Example: `  pedigree admin token admin`,
+		Args:    args(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec.Account = args[0]
+			if err := ad.completeToken(&spec, scopes, expires); err != nil {
+				return err
+			}
+			return ad.open(cmd, func(ctx context.Context, srv *server.Server) error {
+				t, err := srv.CreateToken(ctx, spec)
+				if err != nil {
+					return err
+				}
+				return ad.printNewToken(&t)
+			})
+		},
+	}
+	addToken(cmd, &spec, &scopes, &expires)
+	return cmd
 }
 
 func (ad *admin) newRebuildCommand() *cobra.Command {

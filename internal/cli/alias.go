@@ -176,7 +176,7 @@ func (a *app) lostRace(ctx context.Context, ref pedigree.Reference, err error) e
 		return err
 	}
 	out := *e
-	out.Message += fmt.Sprintf("; %s moved it to %d on %s UTC", now.Actor, now.Version, stamp(now.From))
+	out.Message += fmt.Sprintf("; %s moved it to %d on %s UTC", a.who(now.Actor), now.Version, stamp(now.From))
 	return &out
 }
 
@@ -389,7 +389,7 @@ func (a *app) printMoves(ctx context.Context, list pedigree.List[pedigree.AliasM
 		if m.To != nil {
 			to = stamp(*m.To)
 		}
-		t.row(m.Alias, m.Version, stamp(m.From), to, m.Actor, cut(m.Note, 60))
+		t.row(m.Alias, m.Version, stamp(m.From), to, a.who(m.Actor), cut(m.Note, 60))
 	}
 	return a.print(answer{value: list, names: names, asOf: asOf, human: func(w io.Writer) {
 		if len(names) == 0 {

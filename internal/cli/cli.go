@@ -160,6 +160,9 @@ func commandGroups(a *app) []commandGroup {
 			newWhichCommand(a), newWhereCommand(a), newTimelineCommand(a), newChangesCommand(a), newReportCommand(a),
 		}},
 		{"history", "History and proof:", []*cobra.Command{newLogCommand(a), newVerifyCommand(a), newLineageCommand(a)}},
+		{"access", "Access:", []*cobra.Command{
+			newLoginCommand(a), newLogoutCommand(a), newWhoAmICommand(a), newAccountCommand(a), newGroupCommand(a), newRoleCommand(a), newTokenCommand(a),
+		}},
 		{"operate", "Operate:", []*cobra.Command{newImportCommand(a), newAdminCommand(a), newVersionCommand(a)}},
 	}
 }
@@ -304,7 +307,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case slices.Contains([]pedigree.ErrorCode{pedigree.CodeNotFound, pedigree.CodeNotRecorded, pedigree.CodeGone}, code):
 		return exitNotFound
-	case slices.Contains([]pedigree.ErrorCode{pedigree.CodeRefused, pedigree.CodePrecondition, pedigree.CodeForbidden}, code):
+	case slices.Contains([]pedigree.ErrorCode{pedigree.CodeRefused, pedigree.CodePrecondition, pedigree.CodeForbidden, pedigree.CodeUnauthenticated}, code):
 		return exitRefused
 	case code == pedigree.CodeConflict || code == pedigree.CodeExists:
 		return exitConflict

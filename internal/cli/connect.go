@@ -108,6 +108,9 @@ func (t *through) RoundTrip(req *http.Request) (*http.Response, error) {
 func (a *app) dial(r *registry) (err error) {
 	r.config.Project = a.projectName()
 	r.config.UserAgent = "pedigree/" + programVersion()
+	if r.config.Token, err = a.token(r); err != nil {
+		return err
+	}
 	r.client, err = client.New(r.config)
 	return err
 }

@@ -377,14 +377,6 @@ func (a *app) deploymentPage(p page, d *pedigree.Deployment) {
 	}
 }
 
-// who is the name of an actor, where an answer said it, and otherwise its id.
-func (a *app) who(id string) string {
-	if a.registry == nil {
-		return id
-	}
-	return a.registry.client.NameOf(id)
-}
-
 func newDeploymentListCommand(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{

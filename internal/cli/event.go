@@ -131,6 +131,9 @@ func sentence(t pedigree.EventType, subject string, payload map[string]json.RawM
 	case pedigree.InstanceChanged:
 		return "instance " + text("instance") + " of " + subject + " runs another version"
 	}
+	if s := accessSentence(t, subject, payload); s != "" {
+		return s
+	}
 	return subject + " " + string(t) // a type that a newer program wrote
 }
 
@@ -213,6 +216,8 @@ func (n *namer) name(ctx context.Context, subject string) string {
 		}
 	case strings.HasPrefix(subject, "policy:"):
 		name = "the policy of " + n.name(ctx, strings.TrimPrefix(subject, "policy:"))
+	case strings.HasPrefix(subject, "acc_"), strings.HasPrefix(subject, "grp_"):
+		name = n.c.NameOf(subject)
 	case strings.HasPrefix(subject, "prj_"):
 		name = n.last(ctx, subject, []pedigree.EventType{pedigree.ProjectCreated}, "name")
 	}
@@ -254,7 +259,16 @@ func (n *namer) describe(ctx context.Context, entry *pedigree.Entry, e *pedigree
 	if entry.Envelope == "" {
 		return "(not to be read by you)"
 	}
-	return sentence(e.Type, n.name(ctx, e.Subject), entry.Payload())
+	payload := entry.Payload()
+	for field, raw := range payload { // ids of accounts, groups and projects
+		var id string
+		if json.Unmarshal(raw, &id) == nil && (strings.HasPrefix(id, "acc_") || strings.HasPrefix(id, "grp_") || strings.HasPrefix(id, "prj_")) {
+			if name, err := json.Marshal(n.name(ctx, id)); err == nil {
+				payload[field] = name
+			}
+		}
+	}
+	return sentence(e.Type, n.name(ctx, e.Subject), payload)
 }
 
 // eventTypes reads the values of --type; a family ("alias") stands for all its types.

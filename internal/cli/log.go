@@ -107,7 +107,7 @@ func (a *app) log(ctx context.Context, f *logFlags, name string) error {
 				return err
 			}
 		}
-		t.row(entry.Seq, stamp(e.Time), e.Actor, subjects.describe(ctx, entry, &e))
+		t.row(entry.Seq, stamp(e.Time), a.who(e.Actor), subjects.describe(ctx, entry, &e))
 	}
 	err = a.print(answer{value: list, names: names, human: func(w io.Writer) {
 		if len(names) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -67,6 +68,10 @@ func gather[T any](limit int, next func(pedigree.Page) (pedigree.List[T], error)
 			return out, err
 		}
 		out.Items, out.Next, out.AsOf = append(out.Items, list.Items...), list.Next, list.AsOf
+		if out.Names == nil {
+			out.Names = list.Names
+		}
+		maps.Copy(out.Names, list.Names)
 		if out.Next == "" || limit > 0 && len(out.Items) >= limit {
 			return out, nil
 		}
@@ -200,7 +205,7 @@ func (a *app) versionTable(items []pedigree.Summary, models bool) lines {
 		if s.Size != nil {
 			bytes = size(s.Size)
 		}
-		t.row(name, strings.Join(aliases, " "), what, bytes, s.Owner, fmt.Sprintf("%d/%d", s.Have, s.Want), stamp(s.CreatedAt), s.CreatedBy)
+		t.row(name, strings.Join(aliases, " "), what, bytes, s.Owner, fmt.Sprintf("%d/%d", s.Have, s.Want), stamp(s.CreatedAt), a.who(s.CreatedBy))
 	}
 	return t
 }

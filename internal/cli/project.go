@@ -75,7 +75,7 @@ func newProjectListCommand(a *app) *cobra.Command {
 			t := a.newTable("project", "description", "created (UTC)", "by")
 			for _, p := range list.Items {
 				names = append(names, string(p.Name))
-				t.row(p.Name, cut(p.Description, 60), stamp(p.CreatedAt), p.CreatedBy)
+				t.row(p.Name, cut(p.Description, 60), stamp(p.CreatedAt), a.who(p.CreatedBy))
 			}
 			err = a.print(answer{value: list, names: names, asOf: a.asOf(cmd.Context(), at), human: func(w io.Writer) { t.write(w, "") }})
 			a.more(list.Next, limit)
@@ -116,7 +116,7 @@ func newProjectShowCommand(a *app) *cobra.Command {
 				out.title(string(p.Name), "")
 				out.line("as of", asOf)
 				out.text("description", p.Description)
-				out.line("created", a.since(p.CreatedAt), "by "+p.CreatedBy)
+				out.line("created", a.since(p.CreatedAt), "by "+a.who(p.CreatedBy))
 				out.line("id", p.ID)
 			}})
 		},

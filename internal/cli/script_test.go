@@ -37,8 +37,11 @@ func TestScripts(t *testing.T) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		testscript.Run(t, scripts(func(env *testscript.Env) error {
-			url, err := serve(filepath.Join(env.WorkDir, ".server"), env.Defer, pgtest.Database(env.T().(testing.TB)))
+			database := pgtest.Database(env.T().(testing.TB))
+			url, key, err := serve(filepath.Join(env.WorkDir, ".server"), env.Defer, database)
 			env.Setenv("PEDIGREE_URL", url)
+			env.Setenv("SERVER_DATABASE", database) // for what works on the database itself
+			env.Setenv("SERVER_KEY", key)
 			return err
 		}, "postgres"))
 	})
@@ -67,30 +70,30 @@ func other(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: other NAME")
 	}
-	url, err := serve(filepath.Join(ts.Getenv("WORK"), "."+args[0]), ts.Defer, "")
+	url, _, err := serve(filepath.Join(ts.Getenv("WORK"), "."+args[0]), ts.Defer, "")
 	ts.Check(err)
 	ts.Setenv(args[0], url)
 }
 
 // serve runs a server on a database until the script ends.
-func serve(data string, later func(func()), database string) (url string, err error) {
-	private, _, err := server.NewKey("")
+func serve(data string, later func(func()), database string) (url, private string, err error) {
+	private, _, err = server.NewKey("")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	cfg, err := config.Config{Addr: "127.0.0.1:0", Data: data, Database: database, LogKey: private}.Complete()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	srv, err := server.Open(ctx, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		stop()
-		return "", err
+		return "", "", err
 	}
 	if err := srv.Listen(ctx); err != nil {
 		stop()
-		return "", errors.Join(err, srv.Close())
+		return "", "", errors.Join(err, srv.Close())
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ctx) }()
@@ -100,7 +103,7 @@ func serve(data string, later func(func()), database string) (url string, err er
 			fmt.Fprintln(os.Stderr, err)
 		}
 	})
-	return srv.URL(), nil
+	return srv.URL(), private, nil
 }
 
 // code runs a command that must end with an exit code: "code 3 pedigree show x".

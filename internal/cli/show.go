@@ -111,7 +111,7 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string) {
 	}
 	p.line("aliases", strings.Join(aliases, ", "))
 	p.list("complete", completenessLines(v.Completeness))
-	p.line("registered", a.since(v.CreatedAt), "by "+v.CreatedBy)
+	p.line("registered", a.since(v.CreatedAt), "by "+a.who(v.CreatedBy))
 	a.approvalLines(p, v)
 	p.line("imported", importedLine(v.Imported))
 	p.text("description", v.Description)
@@ -326,7 +326,7 @@ func columnLine(columns []pedigree.Column) string {
 func (a *app) amendmentLines(amendments []pedigree.Amendment) []string {
 	var out []string
 	for _, m := range amendments {
-		line := fmt.Sprintf("%s by %s: %s", a.since(m.Time), m.Actor, strings.Join(sortedKeys(m.Fields), ", "))
+		line := fmt.Sprintf("%s by %s: %s", a.since(m.Time), a.who(m.Actor), strings.Join(sortedKeys(m.Fields), ", "))
 		if m.Reason != "" {
 			line += " (" + m.Reason + ")"
 		}
@@ -415,7 +415,7 @@ func (a *app) modelPage(w io.Writer, m *pedigree.Model, versions []pedigree.Summ
 	p.line("state", strings.ReplaceAll(string(m.State), "_", " "))
 	p.text("description", m.Description)
 	p.line("tags", pairs(m.Tags))
-	p.line("created", a.since(m.CreatedAt), "by "+m.CreatedBy)
+	p.line("created", a.since(m.CreatedAt), "by "+a.who(m.CreatedBy))
 	p.line("id", m.ID)
 	if len(m.Former) > 0 {
 		p.line("before", "this name had another model before: "+strings.Join(m.Former, ", "))

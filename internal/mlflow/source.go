@@ -359,9 +359,13 @@ func (d *Dialect) createVersion(c *call) error {
 	if err := c.read(&in); err != nil {
 		return err
 	}
+	// Before anything is fetched for a caller that may not register it.
+	err := d.registrar.May(c.ctx(), c.principal, pedigree.VersionsWrite, c.project)
+	if err != nil {
+		return err
+	}
 	tags := tagMap(in.Tags)
 	o := origin{source: in.Source, runID: text(in.RunID)}
-	var err error
 	if pedigree.IsPrompt(tags) {
 		err = checkPromptSource(in.Source)
 	} else {
@@ -380,6 +384,11 @@ func (d *Dialect) createVersion(c *call) error {
 	reg := pedigree.Registration{Tags: tags, Description: in.Description}
 	if reg.Record, err = d.record(c, &o, tags, in.RunLink); err != nil {
 		return err
+	}
+	if o.model != nil && !o.upstream { // which will be told of its version
+		if err := d.registrar.May(c.ctx(), c.principal, pedigree.RunsWrite, c.project); err != nil {
+			return err
+		}
 	}
 	out, err := d.registrar.Register(c.ctx(), c.principal, c.project, name, reg)
 	if err != nil {

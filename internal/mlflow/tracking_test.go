@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pedigree-ml/pedigree/internal/auth"
 	"github.com/pedigree-ml/pedigree/internal/blob"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
 	"github.com/pedigree-ml/pedigree/internal/ledger"
@@ -66,13 +67,13 @@ func newTracker(t testing.TB, database string) *tracker {
 	}
 	k := &tracker{t: t}
 	k.registrar, err = registrar.Open(t.Context(), registrar.Config{
-		Store: store, Blobs: blobs, NewID: newID, Now: time.Now,
+		Store: store, Blobs: blobs, NewID: newID, Now: time.Now, Rand: rand.Reader,
 		Signer: func() (*ledger.Signer, error) { return ledger.NewSigner(key) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := httpx.Chain(mlflow.New(k.registrar, mlflow.Config{Now: time.Now}).Handler(), httpx.Config{
+	h, err := httpx.Chain(mlflow.New(k.registrar, mlflow.Config{Now: time.Now, Caller: auth.New(k.registrar).Caller}).Handler(), httpx.Config{
 		Log: log, NewID: func() string { return newID("req") }, Now: time.Now, WriteError: mlflow.WriteError,
 	})
 	if err != nil {

@@ -129,6 +129,14 @@ func (r *Registrar) may(ctx context.Context, p pedigree.Principal, permission pe
 	return head, err
 }
 
+// May refuses a caller as the operation that takes the permission would, for a dialect that
+// is about to do something dear before it gets there. It decides nothing: the operation
+// asks again.
+func (r *Registrar) May(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, project pedigree.ProjectName) error {
+	_, err := r.may(ctx, p, permission, project)
+	return err
+}
+
 // known refuses a caller that no longer is who it was: whose token has ended, or whose
 // account may do nothing.
 func (r *Registrar) known(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal) error {
@@ -256,12 +264,18 @@ func refusal(t *pedigree.Token, permission pedigree.Permission, project pedigree
 		return pedigree.Errorf(pedigree.CodeForbidden, "the scopes of this token leave no %s %s", permission, where).
 			WithFix("use a token with more scopes: pedigree token create --scope %s", permission)
 	}
+	const most = 3
 	roles := ""
 	for i, role := range permission.Least() {
-		if i > 0 {
-			roles += " or "
+		switch {
+		case i == most:
+			roles += " or a greater one"
+		case i > most:
+		case i > 0:
+			roles += " or " + string(role)
+		default:
+			roles = string(role)
 		}
-		roles += string(role)
 	}
 	return pedigree.Errorf(pedigree.CodeForbidden, "%s has no %s %s: that takes the role %s", t.AccountName, permission, where, roles).
 		WithFix("ask an administrator: pedigree role grant %s %s %s", permission.Least()[0], t.AccountName, flag)
