@@ -87,7 +87,8 @@ type load struct {
 	// least, where not 0, is how many answers a round waits for at least: a round of a
 	// slow server is as long as it takes, up to patience.
 	least int
-	// lenient counts an answer of another status as a failure, and goes on.
+	// lenient counts an answer of another status, and none at all, as a failure, and goes
+	// on: MLflow's workers are ended by their parent when they are slow.
 	lenient bool
 	// beside, where not nil, runs as long as the load does.
 	beside *load
@@ -169,6 +170,14 @@ func (l *load) client(ctx context.Context, addr string, i int, phase *atomic.Int
 		begin := time.Now()
 		status, body, err := c.do(request)
 		took := time.Since(begin)
+		if err != nil && l.lenient && ctx.Err() == nil {
+			s.failures++
+			_ = c.c.Close()
+			wait(ctx, 10*time.Millisecond)
+			if c, err = dial(ctx, addr); err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}
