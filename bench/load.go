@@ -174,9 +174,12 @@ func (l *load) client(ctx context.Context, addr string, i int, phase *atomic.Int
 			s.failures++
 			_ = c.c.Close()
 			wait(ctx, 10*time.Millisecond)
-			if c, err = dial(ctx, addr); err == nil {
-				continue
+			fresh, err := dial(ctx, addr)
+			if err != nil {
+				return err
 			}
+			c = fresh
+			continue
 		}
 		if err != nil {
 			return err
