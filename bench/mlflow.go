@@ -227,10 +227,16 @@ func (b *bench) contenders(ctx context.Context, database string, n int) (_ []con
 	if err != nil {
 		return nil, nil, err
 	}
-	remove = r.remove
+	var p *peer
+	all := func() error {
+		if p == nil {
+			return r.remove()
+		}
+		return errors.Join(r.remove(), p.remove())
+	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, remove())
+			err = errors.Join(err, all())
 		}
 	}()
 	if n > 0 {
@@ -242,11 +248,9 @@ func (b *bench) contenders(ctx context.Context, database string, n int) (_ []con
 	if err := r.stop(); err != nil {
 		return nil, nil, err
 	}
-	p, err := b.newPeer(ctx, database)
-	if err != nil {
+	if p, err = b.newPeer(ctx, database); err != nil {
 		return nil, nil, err
 	}
-	remove = func() error { return errors.Join(r.remove(), p.remove()) }
 	if n > 0 {
 		b.say("%s: seeding MLflow with %d versions", database, n)
 		if err := p.seed(ctx, n); err != nil {
@@ -266,7 +270,7 @@ func (b *bench) contenders(ctx context.Context, database string, n int) (_ []con
 			return p.process, err
 		}})
 	}
-	return list, remove, nil
+	return list, all, nil
 }
 
 // mlflow measures Pedigree beside MLflow's own server.
