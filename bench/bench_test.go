@@ -189,9 +189,12 @@ func TestWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"search, a tag that 1 % have": rare, "search, by name": seeded / seedModels, "search, all in an order": 50}
+	want := map[string]int{"search, a tag that 1 % have": rare, "search, a tag that 1 % have, one client creates": rare, "search, by name": seeded / seedModels, "search, all in an order": 50}
 	for _, c := range comparisons(runs) {
 		body := mustAnswer(t, r, &load{name: c.name, want: 200, next: c.next})
+		if c.beside != nil {
+			mustAnswer(t, r, &load{name: c.name, want: 200, next: c.beside})
+		}
 		var answer struct {
 			Versions []struct{ Tags []wireTag } `json:"model_versions"`
 		}

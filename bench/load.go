@@ -114,15 +114,15 @@ const (
 // run sends the load to a process for a while, after a tenth of that for warming up.
 func (l *load) run(ctx context.Context, p *process, d time.Duration) (sample, error) {
 	var phase atomic.Int32
-	var counted atomic.Int64
+	var counted, besides atomic.Int64
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var clients sync.WaitGroup
-	start := func(l *load) []sample {
+	start := func(l *load, counted *atomic.Int64) []sample {
 		samples := make([]sample, l.clients)
 		for i := range l.clients {
 			clients.Go(func() {
-				if err := l.client(ctx, p.addr(), i, &phase, &counted, &samples[i]); err != nil {
+				if err := l.client(ctx, p.addr(), i, &phase, counted, &samples[i]); err != nil {
 					cancel(fmt.Errorf("%s: %w", l.name, err)) // the first error counts
 				}
 			})
@@ -131,9 +131,9 @@ func (l *load) run(ctx context.Context, p *process, d time.Duration) (sample, er
 	}
 	var beside []sample
 	if l.beside != nil {
-		beside = start(l.beside)
+		beside = start(l.beside, &besides)
 	}
-	own := start(l)
+	own := start(l, &counted)
 	wait(ctx, d/10)
 	cpu := p.cpu()
 	begin := time.Now()
