@@ -78,7 +78,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("parse = %+v", o)
 	}
 	for _, args := range [][]string{
-		{"fly"}, {"-database", "oracle"}, {"-versions", "none"}, {"-rounds", "0"}, {"-match", "("}, {"resolve", "now"},
+		{"fly"}, {"mlflow", "-only", "alias,flying"}, {"-database", "oracle"}, {"-versions", "none"}, {"-rounds", "0"}, {"-match", "("}, {"resolve", "now"},
 	} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("parse(%q) is no error", args)
@@ -162,6 +162,61 @@ func TestPayloads(t *testing.T) {
 	var list pedigree.List[pedigree.Summary]
 	if err := json.Unmarshal(body, &list); err != nil || len(list.Items) != 1 || list.Next != "" {
 		t.Errorf("the last page is %s (error %v)", body, err)
+	}
+}
+
+// TestWire sends what the comparison with MLflow sends to a real server.
+func TestWire(t *testing.T) {
+	s, err := server.Open(t.Context(), config.Config{Data: t.TempDir()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+	r := &registry{process: &process{url: web.URL}, database: "sqlite"}
+	const seeded = 1000
+	if err := r.seedWire(t.Context(), seeded); err != nil {
+		t.Fatal(err)
+	}
+	rare := 0
+	for i := range seeded {
+		if wireTags(i)[0].Value == "rare" {
+			rare++
+		}
+	}
+	runs, err := makeRuns(t.Context(), r.process, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"search, a tag that 1 % have": rare, "search, a tag that 1 % have, one client creates": rare, "search, by name": seeded / seedModels, "search, all in an order": 50}
+	for _, c := range comparisons(runs) {
+		body := mustAnswer(t, r, &load{name: c.name, want: 200, next: c.next})
+		if c.beside != nil {
+			mustAnswer(t, r, &load{name: c.name, want: 200, next: c.beside})
+		}
+		var answer struct {
+			Versions []struct{ Tags []wireTag } `json:"model_versions"`
+		}
+		if err := json.Unmarshal(body, &answer); err != nil || len(answer.Versions) != want[c.name] {
+			t.Errorf("%s: %d versions, want %d (%v)", c.name, len(answer.Versions), want[c.name], err)
+		}
+	}
+	name := filepath.Join(t.TempDir(), "weights.bin")
+	if err := writeRandom(name, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	files := &transport{base: web.URL + "/api/2.0/mlflow-artifacts/artifacts/0/" + runs[0] + "/artifacts/", seed: "test", name: name, size: 1 << 20}
+	if rates, err := files.round(t.Context()); err != nil || len(rates) != 6 {
+		t.Errorf("files: %v, %v", rates, err)
+	}
+}
+
+// TestPeerMissing: who has no MLflow is told how to get it.
+func TestPeerMissing(t *testing.T) {
+	_, err := findPeer(t.Context(), filepath.Join(t.TempDir(), "python"))
+	if err == nil || !strings.Contains(err.Error(), "-m venv ") || !strings.Contains(err.Error(), "mlflow=="+peerRelease) {
+		t.Errorf("the advice is: %v", err)
 	}
 }
 

@@ -87,7 +87,8 @@ type load struct {
 	// least, where not 0, is how many answers a round waits for at least: a round of a
 	// slow server is as long as it takes, up to patience.
 	least int
-	// lenient counts an answer of another status as a failure, and goes on.
+	// lenient counts an answer of another status, and none at all, as a failure, and goes
+	// on: MLflow's workers are ended by their parent when they are slow.
 	lenient bool
 	// beside, where not nil, runs as long as the load does.
 	beside *load
@@ -113,15 +114,15 @@ const (
 // run sends the load to a process for a while, after a tenth of that for warming up.
 func (l *load) run(ctx context.Context, p *process, d time.Duration) (sample, error) {
 	var phase atomic.Int32
-	var counted atomic.Int64
+	var counted, besides atomic.Int64
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var clients sync.WaitGroup
-	start := func(l *load) []sample {
+	start := func(l *load, counted *atomic.Int64) []sample {
 		samples := make([]sample, l.clients)
 		for i := range l.clients {
 			clients.Go(func() {
-				if err := l.client(ctx, p.addr(), i, &phase, &counted, &samples[i]); err != nil {
+				if err := l.client(ctx, p.addr(), i, &phase, counted, &samples[i]); err != nil {
 					cancel(fmt.Errorf("%s: %w", l.name, err)) // the first error counts
 				}
 			})
@@ -130,9 +131,9 @@ func (l *load) run(ctx context.Context, p *process, d time.Duration) (sample, er
 	}
 	var beside []sample
 	if l.beside != nil {
-		beside = start(l.beside)
+		beside = start(l.beside, &besides)
 	}
-	own := start(l)
+	own := start(l, &counted)
 	wait(ctx, d/10)
 	cpu := p.cpu()
 	begin := time.Now()
@@ -169,6 +170,17 @@ func (l *load) client(ctx context.Context, addr string, i int, phase *atomic.Int
 		begin := time.Now()
 		status, body, err := c.do(request)
 		took := time.Since(begin)
+		if err != nil && l.lenient && ctx.Err() == nil {
+			s.failures++
+			_ = c.c.Close()
+			wait(ctx, 10*time.Millisecond)
+			fresh, err := dial(ctx, addr)
+			if err != nil {
+				return err
+			}
+			c = fresh
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -129,6 +129,8 @@ type comparison struct {
 	next             func(client, n int) []byte
 	sqlite, postgres float64
 	large            bool // the bar holds for large registries alone
+	// beside, where not nil, is what one more client sends meanwhile.
+	beside func(client, n int) []byte
 }
 
 // comparisons are the cases; runs are the runs to report metrics to, one a client.
@@ -152,7 +154,10 @@ func comparisons(runs []string) []comparison {
 	for i := range creates {
 		creates[i] = wireVersion(i, wireTags(1))
 	}
+	write := func(client, n int) []byte { return creates[49] }
 	return []comparison{
+		{part: "alias", name: "version by alias, one client creates", next: fixed(aliases...), beside: write},
+		{part: "search", name: "search, a tag that 1 % have, one client creates", next: versions("tags.grade = 'rare'", ""), beside: write},
 		{part: "alias", name: "version by alias", next: fixed(aliases...), sqlite: 100, postgres: 50},
 		{part: "search", name: "search, a tag that 1 % have", next: versions("tags.grade = 'rare'", ""), sqlite: 100, postgres: 50, large: true},
 		{part: "search", name: "search, by name", next: fixed(names...), sqlite: 20, postgres: 10},
@@ -227,10 +232,16 @@ func (b *bench) contenders(ctx context.Context, database string, n int) (_ []con
 	if err != nil {
 		return nil, nil, err
 	}
-	remove = r.remove
+	var p *peer
+	all := func() error {
+		if p == nil {
+			return r.remove()
+		}
+		return errors.Join(r.remove(), p.remove())
+	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, remove())
+			err = errors.Join(err, all())
 		}
 	}()
 	if n > 0 {
@@ -242,11 +253,9 @@ func (b *bench) contenders(ctx context.Context, database string, n int) (_ []con
 	if err := r.stop(); err != nil {
 		return nil, nil, err
 	}
-	p, err := b.newPeer(ctx, database)
-	if err != nil {
+	if p, err = b.newPeer(ctx, database); err != nil {
 		return nil, nil, err
 	}
-	remove = func() error { return errors.Join(r.remove(), p.remove()) }
 	if n > 0 {
 		b.say("%s: seeding MLflow with %d versions", database, n)
 		if err := p.seed(ctx, n); err != nil {
@@ -266,7 +275,7 @@ func (b *bench) contenders(ctx context.Context, database string, n int) (_ []con
 			return p.process, err
 		}})
 	}
-	return list, remove, nil
+	return list, all, nil
 }
 
 // mlflow measures Pedigree beside MLflow's own server.
@@ -322,7 +331,11 @@ func (b *bench) besides(ctx context.Context, database string, n int, first bool)
 		var loads []*load
 		for _, c := range cases {
 			for _, clients := range []int{1, 16} {
-				loads = append(loads, &load{name: c.name, clients: clients, next: c.next, want: 200, least: clients, lenient: i > 0})
+				l := &load{name: c.name, clients: clients, next: c.next, want: 200, least: clients, lenient: i > 0}
+				if c.beside != nil {
+					l.beside = &load{name: c.name, clients: 1, next: c.beside, want: 200, lenient: i > 0}
+				}
+				loads = append(loads, l)
 			}
 		}
 		if results[i], err = b.rounds(ctx, p, loads, nil); err != nil {
@@ -349,7 +362,7 @@ func (b *bench) besideTable(database string, n int, list []contender, cases []co
 	}
 	t := b.report.table("Beside MLflow "+peerRelease, "Answers a second, and the median latency of one. A ratio is to MLflow with its defaults, and with the setting that serves most; a bar is what is asked for beside the better of both. "+
 		"Of MLflow, answers of another status are not counted, and their number is given; of Pedigree, the first would end the run. "+
-		"CPU is processor time an answer, of the server's processes without those of PostgreSQL, in the order of the servers. Pedigree's creates are synced to the disk before they are answered.",
+		"CPU is processor time an answer, of the server's processes without those of PostgreSQL, in the order of the servers. Where nobody writes, Pedigree may answer a search by what it answered before; where a client creates versions, its CPU is included. Pedigree's creates are synced to the disk before they are answered.",
 		append(columns, "× defaults", "× best", "bar", "CPU an answer")...)
 	for i := range results[0] {
 		ours := results[0][i]

@@ -72,12 +72,16 @@ func launch(ctx context.Context, cmd *exec.Cmd, log, url, path string) (*process
 	return p, nil
 }
 
+// startPatience is how long a server may take to start: MLflow's, on a busy machine, takes
+// more than a minute.
+const startPatience = 5 * time.Minute
+
 // readyLine is what Pedigree says when it listens.
 var readyLine = regexp.MustCompile(`is ready: (http://[^\s]+)`)
 
 // await waits until the server says where it is, and then that it is ready.
 func (p *process) await(ctx context.Context, log, path string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	begin := time.Now()
 	for ; ; wait(ctx, max(time.Millisecond, time.Since(begin)/200)) { // asking must not slow the start down

@@ -28,24 +28,26 @@ type metricIn struct {
 	Digest    string   `json:"dataset_digest"`
 }
 
-// get checks a measurement; prefix stands before the names in errors.
-func (m *metricIn) get(prefix string) (registrar.RunMetric, error) {
+// get checks a measurement; at makes the name of a field as errors call it.
+func (m *metricIn) get(at func(name string) string) (registrar.RunMetric, error) {
 	out := registrar.RunMetric{Key: m.Key, Step: m.Step, Model: m.Model, Dataset: m.Dataset, Digest: m.Digest}
 	switch {
 	case m.Key == "":
-		return out, missingAt(joinName(prefix, "key"))
+		return out, missingAt(at("key"))
 	case m.Value == nil:
-		return out, missingAt(joinName(prefix, "value"))
+		return out, missingAt(at("value"))
 	case m.Timestamp == nil:
-		return out, missingAt(joinName(prefix, "timestamp"))
+		return out, missingAt(at("timestamp"))
 	}
 	out.Value, out.Time = *m.Value, *m.Timestamp
-	if err := checkKey(joinName(prefix, "name"), m.Key); err != nil {
-		return out, err
+	if !plainKey(m.Key) {
+		if err := checkKey(at("name"), m.Key); err != nil {
+			return out, err
+		}
 	}
 	if out.Time < 0 {
 		return out, invalid("Invalid value %d for parameter '%s' supplied: metric '%s' (value=%s). Timestamp must be a nonnegative long (64-bit integer) ",
-			out.Time, joinName(prefix, "timestamp"), clip(m.Key), pythonFloat(out.Value))
+			out.Time, at("timestamp"), clip(m.Key), pythonFloat(out.Value))
 	}
 	for _, limit := range []struct {
 		name  string
@@ -104,7 +106,7 @@ func logMetric(c *call) error {
 		return err
 	}
 	m := metricIn{in.Key, in.Value, in.Timestamp, in.Step, in.Model, in.Dataset, in.Digest}
-	metric, err := m.get("")
+	metric, err := m.get(func(name string) string { return name })
 	if err != nil {
 		return err
 	}

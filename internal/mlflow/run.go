@@ -369,9 +369,9 @@ func logBatch(c *call) error {
 	if err := checkRunID(in.ID); err != nil {
 		return err
 	}
-	var b registrar.RunBatch
+	b := registrar.RunBatch{Metrics: make([]registrar.RunMetric, 0, len(in.Metrics))}
 	for i, m := range in.Metrics {
-		metric, err := m.get("metrics[" + strconv.Itoa(i) + "]")
+		metric, err := m.get(func(name string) string { return "metrics[" + strconv.Itoa(i) + "]." + name })
 		if err != nil {
 			return err
 		}

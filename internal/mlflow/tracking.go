@@ -97,6 +97,19 @@ func pairsIn(name string, in []pair, check func(path string, key, value string) 
 
 var runKeyPattern = regexp.MustCompile(`^[/\p{L}\p{N}_.\- :]*$`)
 
+// plainKey says that a key is one that [checkKey] takes, without asking its pattern: of
+// letters, digits, _ and -, as nearly all are.
+func plainKey(key string) bool {
+	for i := range len(key) {
+		switch c := key[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return key != ""
+}
+
 // checkKey checks the key of a metric, a parameter or a tag.
 func checkKey(parameter, key string) error {
 	if !runKeyPattern.MatchString(key) {

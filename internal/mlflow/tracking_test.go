@@ -699,3 +699,22 @@ func TestProjectsAreApart(t *testing.T) {
 		t.Errorf("got %d %s", status, text)
 	}
 }
+
+// TestMetricKeys: what is refused of the keys of metrics is refused among many, too, and
+// named.
+func TestMetricKeys(t *testing.T) {
+	k := newTracker(t, filepath.Join(t.TempDir(), "pedigree.db"))
+	run := k.run("0", "")
+	good := object{"key": "a-1_B", "value": 1, "timestamp": 1}
+	for key, want := range map[string]string{"a b/c.d:é": "", "-": "", "a//b": "metrics[1].name", "..": "metrics[1].name", "a\"": "metrics[1].name", "": "metrics[1].key"} {
+		body := object{"run_id": run, "metrics": []object{good, {"key": key, "value": 1, "timestamp": 1}}}
+		if want == "" {
+			k.post("runs/log-batch", body)
+		} else {
+			status, text, _ := k.do("POST", "/api/2.0/mlflow/runs/log-batch", body)
+			if status != 400 || !strings.Contains(text, "'"+want+"'") {
+				t.Errorf("%q: %d %s, want an error about %s", key, status, text, want)
+			}
+		}
+	}
+}
