@@ -134,7 +134,7 @@ func (j *mlflowImport) model(ctx context.Context, there upstream.Model, out *Mod
 	if there, err = j.from.Model(ctx, there.Name); err != nil { // its aliases, which lists may lack
 		return err
 	}
-	versions, err := j.from.Versions(ctx, there.Name)
+	versions, err := j.from.Versions(ctx, there)
 	if err != nil {
 		return err
 	}

@@ -165,13 +165,16 @@ func (c *Client) Model(ctx context.Context, name string) (Model, error) {
 }
 
 // Versions lists the versions of a registered model, the oldest first.
-func (c *Client) Versions(ctx context.Context, model string) ([]Version, error) {
-	quoted := "'" + model + "'"
+func (c *Client) Versions(ctx context.Context, of Model) ([]Version, error) {
+	model, filter := of.Name, "name='"+of.Name+"'"
 	if strings.Contains(model, "'") {
-		quoted = `"` + model + `"`
+		filter = `name="` + model + `"`
+	}
+	if strings.EqualFold(of.Tags[pedigree.PromptTag], "true") {
+		filter += " AND " + promptFilter
 	}
 	var out []Version
-	err := pages(url.Values{"filter": {"name=" + quoted}, "max_results": {"1000"}}, func(query url.Values) (string, error) {
+	err := pages(url.Values{"filter": {filter}, "max_results": {"1000"}}, func(query url.Values) (string, error) {
 		var page struct {
 			Versions []struct {
 				Name        string              `json:"name"`
