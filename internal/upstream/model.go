@@ -116,8 +116,9 @@ func (c *Client) ServerVersion(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 100))
+	body := c.watch(resp.Body)
+	defer func() { _ = body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(body, 100))
 	if err != nil {
 		return "", c.failed(ctx, err)
 	}
