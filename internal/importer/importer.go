@@ -90,6 +90,14 @@ func (r *Report) Count(action Action) int {
 	return n
 }
 
+func (r *Report) versions() int {
+	n := 0
+	for _, m := range r.Models {
+		n += len(m.Versions)
+	}
+	return n
+}
+
 // Err is nil where everything was carried that an import can carry, and otherwise says
 // how much was not: [pedigree.CodeUnavailable] where something failed, else
 // [pedigree.CodeRefused] where something was skipped.
@@ -104,10 +112,10 @@ func (r *Report) Err() error {
 		}
 	}
 	if n := r.Count(Failed); n > 0 {
-		return pedigree.Errorf(pedigree.CodeUnavailable, "%d versions were not brought; the report says why", n).WithFix("mend that and run the import again; it goes on where it stopped")
+		return pedigree.Errorf(pedigree.CodeUnavailable, "%d of %d versions were not brought; the report says why", n, r.versions()).WithFix("mend that and run the import again; it goes on where it stopped")
 	}
 	if skipped > 0 {
-		return pedigree.Errorf(pedigree.CodeRefused, "%d models were skipped; the report says why", skipped)
+		return pedigree.Errorf(pedigree.CodeRefused, "%d of %d models were skipped; the report says why", skipped, len(r.Models))
 	}
 	return nil
 }

@@ -134,7 +134,7 @@ func (j *mlflowImport) model(ctx context.Context, there upstream.Model, out *Mod
 	if there, err = j.from.Model(ctx, there.Name); err != nil { // its aliases, which lists may lack
 		return err
 	}
-	versions, err := j.from.Versions(ctx, there.Name)
+	versions, err := j.from.Versions(ctx, there)
 	if err != nil {
 		return err
 	}
@@ -312,7 +312,11 @@ func (j *mlflowImport) registration(ctx context.Context, v upstream.Version, out
 	if err != nil {
 		return reg, err
 	}
-	origin, err := j.from.Origin(ctx, location, v.Run, v.LoggedModel)
+	logged := v.LoggedModel
+	if id, ok := strings.CutPrefix(v.Source, "models:/m-"); ok && logged == "" {
+		logged = "m-" + strings.Trim(id, "/")
+	}
+	origin, err := j.from.Origin(ctx, location, v.Run, logged)
 	if err != nil {
 		return reg, err
 	}
@@ -335,7 +339,9 @@ func (j *mlflowImport) registration(ctx context.Context, v upstream.Version, out
 			out.note("left out the link to its run: %v", err)
 		}
 	}
-	if err := j.bytes(ctx, location, &origin, r, out); err != nil {
+	if strings.EqualFold(v.Tags[pedigree.PromptTag], "true") {
+		out.Kind = pedigree.ArtifactNone
+	} else if err := j.bytes(ctx, location, &origin, r, out); err != nil {
 		return reg, err
 	}
 	var notes []string
@@ -370,11 +376,7 @@ func moment(ms int64) *time.Time {
 // bytes brings the files of a version, where the server hands them out.
 func (j *mlflowImport) bytes(ctx context.Context, location string, origin *upstream.Origin, r *pedigree.Record, out *Version) error {
 	if origin.Tree == nil {
-		if _, _, isURI := strings.Cut(location, ":"); isURI {
-			linkTo(r, out, "its bytes are linked, not stored: the server hands out no files of "+location)
-		} else { // a prompt's, which stands for nothing
-			out.Kind = pedigree.ArtifactNone
-		}
+		linkTo(r, out, "its bytes are linked, not stored: the server hands out no files of "+location)
 		return nil
 	}
 	content, err := j.content(ctx, location, origin.Tree, out)

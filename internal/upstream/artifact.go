@@ -56,9 +56,32 @@ func (c *Client) Origin(ctx context.Context, source, run, model string) (Origin,
 			o.Tree = c.tree(o.Model.ArtifactURI, &o)
 		}
 	default:
-		o.Tree = c.tree(source, &o)
+		if o.Tree = c.tree(source, &o); o.Tree == nil {
+			return o, c.locateInModels(ctx, source, &o)
+		}
 	}
 	return o, nil
+}
+
+// locateInModels finds the logged model of the run at whose files a URI points.
+func (c *Client) locateInModels(ctx context.Context, uri string, o *Origin) error {
+	if o.Run == nil || o.Model != nil {
+		return nil
+	}
+	for _, id := range o.Run.Models {
+		m, err := found(c.LoggedModel(ctx, id))
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			continue
+		}
+		if rest, ok := within(uri, m.ArtifactURI); ok {
+			o.Model, o.Tree = m, c.modelTree(m, rest)
+			return nil
+		}
+	}
+	return nil
 }
 
 // found makes nothing of what is not there.

@@ -116,8 +116,9 @@ func (c *Client) ServerVersion(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 100))
+	body := c.watch(resp.Body)
+	defer func() { _ = body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(body, 100))
 	if err != nil {
 		return "", c.failed(ctx, err)
 	}
@@ -165,13 +166,16 @@ func (c *Client) Model(ctx context.Context, name string) (Model, error) {
 }
 
 // Versions lists the versions of a registered model, the oldest first.
-func (c *Client) Versions(ctx context.Context, model string) ([]Version, error) {
-	quoted := "'" + model + "'"
+func (c *Client) Versions(ctx context.Context, of Model) ([]Version, error) {
+	model, filter := of.Name, "name='"+of.Name+"'"
 	if strings.Contains(model, "'") {
-		quoted = `"` + model + `"`
+		filter = `name="` + model + `"`
+	}
+	if strings.EqualFold(of.Tags[pedigree.PromptTag], "true") {
+		filter += " AND " + promptFilter
 	}
 	var out []Version
-	err := pages(url.Values{"filter": {"name=" + quoted}, "max_results": {"1000"}}, func(query url.Values) (string, error) {
+	err := pages(url.Values{"filter": {filter}, "max_results": {"1000"}}, func(query url.Values) (string, error) {
 		var page struct {
 			Versions []struct {
 				Name        string              `json:"name"`
