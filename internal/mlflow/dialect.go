@@ -193,7 +193,7 @@ func (d *Dialect) serve(route Route) http.Handler {
 		if c.principal, err = httpx.Identify(caller, r, c.body); err != nil {
 			return err
 		}
-		return route.handle(c)
+		return c.workspaceMissing(route.handle(c))
 	})
 }
 
