@@ -30,7 +30,7 @@ func ownClient(t *testing.T, p *process) *client.Client {
 	return c
 }
 
-func mustVersion(t *testing.T, c *client.Client, ref string) pedigree.Version {
+func versionOf(t *testing.T, c *client.Client, ref string) pedigree.Version {
 	t.Helper()
 	r, err := pedigree.ParseReference(ref)
 	if err != nil {
@@ -83,7 +83,7 @@ func dataOf(r *pedigree.Record) []string {
 
 func checkFlows(t *testing.T, p *process) {
 	c := ownClient(t, p)
-	v := mustVersion(t, c, "fraud/1")
+	v := versionOf(t, c, "fraud/1")
 	r := &v.Record
 	if r.Owner != "team:risk" || r.Target != "prod/fraud-api" || r.RollbackNote != "keep the features" {
 		t.Errorf("fraud/1: the tags of the run became owner %q, target %q, rollback note %q", r.Owner, r.Target, r.RollbackNote)
@@ -117,7 +117,7 @@ func checkFlows(t *testing.T, p *process) {
 	}
 
 	// Tags on a version that was there already amended its record.
-	later := mustVersion(t, c, "double/1")
+	later := versionOf(t, c, "double/1")
 	r = &later.Record
 	if r.Owner != "team:late" || r.Target != "prod/late" || r.RollbackNote != "go back" || r.Runtime == nil || r.Runtime.Image != "registry.example.org/train:1" || r.Runtime.Environment == nil {
 		t.Errorf("double/1: owner %q, target %q, rollback note %q, runtime %+v", r.Owner, r.Target, r.RollbackNote, r.Runtime)
@@ -130,19 +130,19 @@ func checkFlows(t *testing.T, p *process) {
 	}
 
 	// What lies among the files as data is told with its size; what is nowhere is of no kind.
-	tables := mustVersion(t, c, "tables/1")
-	for _, want := range []string{"copy copy data/rows.csv 8", "copy copy eval/table.json"} {
+	tables := versionOf(t, c, "tables/1")
+	for _, want := range []string{"copy copy data/rows.csv 8", "table copy eval/table.json"} {
 		if data := dataOf(&tables.Record); !slices.ContainsFunc(data, func(line string) bool { return strings.HasPrefix(line, want) }) {
 			t.Errorf("tables/1: no data reference %q in %q", want, data)
 		}
 	}
-	if one := mustVersion(t, c, "tables/2"); len(one.Record.Artifact.Files) != 0 && one.Record.Artifact.Kind != pedigree.ArtifactStored {
+	if one := versionOf(t, c, "tables/2"); len(one.Record.Artifact.Files) != 0 && one.Record.Artifact.Kind != pedigree.ArtifactStored {
 		t.Errorf("tables/2: %+v", one.Record.Artifact)
 	}
-	if none := mustVersion(t, c, "tables/3"); none.Record.Artifact.Kind != pedigree.ArtifactNone {
+	if none := versionOf(t, c, "tables/3"); none.Record.Artifact.Kind != pedigree.ArtifactNone {
 		t.Errorf("tables/3 has the kind %q, want none", none.Record.Artifact.Kind)
 	}
-	if parent := mustVersion(t, c, "fraud-prod/1"); len(parent.Record.Parents) != 1 || parent.Record.Artifact.Digest != v.Record.Artifact.Digest {
+	if parent := versionOf(t, c, "fraud-prod/1"); len(parent.Record.Parents) != 1 || parent.Record.Artifact.Digest != v.Record.Artifact.Digest {
 		t.Errorf("fraud-prod/1 is a copy of fraud/1: parents %v, digests %s and %s", parent.Record.Parents, parent.Record.Artifact.Digest, v.Record.Artifact.Digest)
 	}
 	if report := mustVerify(t, c); report.Size == 0 {
@@ -156,7 +156,7 @@ func checkFlows(t *testing.T, p *process) {
 // checkComplete checks that both APIs count the same points of the first version.
 func checkComplete(t *testing.T, p *process, name string) {
 	t.Helper()
-	v := mustVersion(t, ownClient(t, p), name+"/1")
+	v := versionOf(t, ownClient(t, p), name+"/1")
 	have := 0
 	for _, c := range v.Completeness {
 		if c.Stage == pedigree.StageDeploy {
@@ -172,7 +172,7 @@ func checkComplete(t *testing.T, p *process, name string) {
 
 func checkRegistry(t *testing.T, p *process) {
 	c := ownClient(t, p)
-	v := mustVersion(t, c, "greeting/1")
+	v := versionOf(t, c, "greeting/1")
 	if len(v.Completeness) != 0 || v.Record.Artifact.Kind != pedigree.ArtifactNone {
 		t.Errorf("a prompt has completeness %v and artifact %q", v.Completeness, v.Record.Artifact.Kind)
 	}
