@@ -344,6 +344,9 @@ func (j *mlflowImport) registration(ctx context.Context, v upstream.Version, out
 	} else if err := j.bytes(ctx, location, &origin, r, out); err != nil {
 		return reg, err
 	}
+	if origin.Run != nil {
+		mlrecord.AddTables(r, origin.Run, location)
+	}
 	var notes []string
 	reg.Tags, notes = fitTags(v.Tags)
 	out.Notes = append(out.Notes, notes...)

@@ -100,17 +100,33 @@ func New(r *registrar.Registrar, cfg Config) *Dialect {
 	if d.cfg.Caller == nil {
 		d.cfg.Caller = func(*http.Request) (pedigree.Principal, error) { return pedigree.Local, nil }
 	}
+	other := http.HandlerFunc(d.serveOther)
+	bare := map[string]bool{}
 	for _, route := range d.Routes() {
 		h := d.serve(route)
-		for _, prefix := range []string{"", "/p/{project}"} {
-			d.mux.Handle(route.Method+" "+prefix+route.Pattern, h)
-			if rest, ok := strings.CutPrefix(route.Pattern, "/api/"); ok {
-				d.mux.Handle(route.Method+" "+prefix+"/ajax-api/"+rest, h)
+		for _, pattern := range spellings(route.Pattern) {
+			d.mux.Handle(route.Method+" "+pattern, h)
+			// The mux would send a client that leaves out the last part elsewhere.
+			if i := strings.LastIndex(pattern, "/{"); strings.HasSuffix(pattern, "...}") && !bare[pattern[:i]] {
+				bare[pattern[:i]] = true
+				d.mux.Handle(pattern[:i], other)
 			}
 		}
 	}
-	d.mux.HandleFunc("/", d.serveOther)
+	d.mux.Handle("/", other)
 	return d
+}
+
+// spellings are the patterns under which a route is served.
+func spellings(pattern string) []string {
+	var out []string
+	for _, prefix := range []string{"", "/p/{project}"} {
+		out = append(out, prefix+pattern)
+		if rest, ok := strings.CutPrefix(pattern, "/api/"); ok {
+			out = append(out, prefix+"/ajax-api/"+rest)
+		}
+	}
+	return out
 }
 
 // Mounts are the paths below which requests are MLflow's.
@@ -193,7 +209,7 @@ func (d *Dialect) serve(route Route) http.Handler {
 		if c.principal, err = httpx.Identify(caller, r, c.body); err != nil {
 			return err
 		}
-		return route.handle(c)
+		return c.workspaceMissing(route.handle(c))
 	})
 }
 
@@ -239,7 +255,7 @@ func (d *Dialect) serveOther(w http.ResponseWriter, r *http.Request) {
 	var allow []string
 	for _, method := range []string{get, http.MethodHead, post, put, patch, remove} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host, Header: http.Header{}}
-		if _, pattern := d.mux.Handler(probe); pattern != "" && pattern != "/" {
+		if _, pattern := d.mux.Handler(probe); strings.HasPrefix(pattern, method+" ") || method == http.MethodHead && strings.HasPrefix(pattern, get+" ") {
 			allow = append(allow, method)
 		}
 	}

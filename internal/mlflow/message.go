@@ -256,6 +256,9 @@ func (m message) decodeList(name string, raw any, v reflect.Value) error {
 		if item == nil {
 			return invalidValue(name, raw)
 		}
+		if _, ok := item.(string); !ok && out.Index(i).Kind() == reflect.String {
+			return invalidValue(name, raw) // MLflow shows the whole list
+		}
 		if err := m.decodeValue(name, item, out.Index(i)); err != nil {
 			return err
 		}

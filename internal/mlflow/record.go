@@ -31,6 +31,9 @@ func (d *Dialect) record(c *call, o *origin, tags map[string]string, runLink str
 	if err := d.fillFiles(c, &r, o); err != nil {
 		return r, err
 	}
+	if o.run != nil {
+		mlrecord.AddTables(&r, o.run, o.source)
+	}
 	if o.linked {
 		r.Artifact.Kind = pedigree.ArtifactLinked
 	}

@@ -31,6 +31,7 @@ type tracker struct {
 	t         testing.TB
 	url       string
 	registrar *registrar.Registrar
+	handler   http.Handler
 }
 
 // failures is where the log of a test's server goes: a failure of the server is one of
@@ -79,6 +80,7 @@ func newTracker(t testing.TB, database string) *tracker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	k.handler = h
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	k.url = srv.URL

@@ -18,10 +18,30 @@ func (d *Dialect) workspaceRoutes() []Route {
 		{Method: get, Pattern: all, Support: Full, handle: d.listWorkspaces},
 		{Method: post, Pattern: all, Support: Partial, Why: "A name and a description; where artifacts and traces go is the server's matter.", handle: d.createWorkspace},
 		{Method: get, Pattern: one, Support: Full, handle: d.getWorkspace},
-		{Method: patch, Pattern: one, Support: None, Why: keep, Raw: true, handle: absent(keep)},
-		{Method: remove, Pattern: one, Support: None, Why: keep, Raw: true, handle: absent(keep)},
+		{Method: patch, Pattern: one, Support: None, Why: keep, Raw: true, handle: refuse(keep)},
+		{Method: remove, Pattern: one, Support: None, Why: keep, Raw: true, handle: refuse(keep)},
 	}
 }
+
+// refuse answers what is not done. It does not say that the endpoint is missing: clients
+// take that for a server without workspaces.
+func refuse(why string) func(*call) error {
+	return func(*call) error { return &wireError{http.StatusBadRequest, "BAD_REQUEST", why} }
+}
+
+// workspaceMissing gives an error the reason that the workspace which the request names
+// is not there, where that is so.
+func (c *call) workspaceMissing(err error) error {
+	if err == nil || c.r.Header.Get(workspaceHeader) == "" || c.r.PathValue("project") != "" || classify(err).status != http.StatusNotFound {
+		return err
+	}
+	if _, missing := c.d.registrar.Project(c.ctx(), c.principal, c.project, pedigree.At{}); pedigree.CodeOf(missing) == pedigree.CodeNotFound {
+		return noWorkspace(c.project)
+	}
+	return err
+}
+
+func noWorkspace(name pedigree.ProjectName) error { return notFound("Workspace '%s' not found", name) }
 
 // workspace is a project on the wire.
 type workspace struct {
@@ -63,7 +83,7 @@ func (d *Dialect) getWorkspace(c *call) error {
 	}
 	p, err := d.registrar.Project(c.ctx(), c.principal, name, pedigree.At{})
 	if pedigree.CodeOf(err) == pedigree.CodeNotFound {
-		err = notFound("Workspace '%s' not found", name)
+		err = noWorkspace(name)
 	}
 	return c.answer(workspaceAnswer{wireWorkspace(&p)}, err)
 }

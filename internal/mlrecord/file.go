@@ -59,8 +59,43 @@ func AddCopy(r *pedigree.Record, f pedigree.File) {
 	case ".csv", ".parquet":
 		role = "copy"
 	}
-	if role != "" {
-		r.Data = append(r.Data, pedigree.DataReference{Role: role, Kind: pedigree.DataCopy, URI: uri(f.Path), Digest: f.Digest, Size: &f.Size})
+	addCopy(r, role, f)
+}
+
+func addCopy(r *pedigree.Record, role string, f pedigree.File) {
+	if role == "" || slices.ContainsFunc(r.Data, func(d pedigree.DataReference) bool { return d.Kind == pedigree.DataCopy && d.URI == uri(f.Path) }) {
+		return
+	}
+	r.Data = append(r.Data, pedigree.DataReference{Role: role, Kind: pedigree.DataCopy, URI: uri(f.Path), Digest: f.Digest, Size: &f.Size})
+}
+
+// loggedTag is where clients note what they logged in a form of their own; a table is
+// data, whatever its file is called.
+const loggedTag = "mlflow.loggedArtifacts"
+
+// AddTables records the tables that a run logged and that are among the files of r, which
+// were taken from source.
+func AddTables(r *pedigree.Record, run *Run, source string) {
+	folder, ok := strings.CutPrefix(source, run.ArtifactURI)
+	if !ok {
+		folder, ok = strings.CutPrefix(source, "runs:/"+run.ID)
+	}
+	if !ok {
+		return
+	}
+	folder = strings.Trim(folder, "/")
+	for _, t := range run.Tags {
+		var logged []struct{ Path, Type string }
+		if t.Key != loggedTag || json.Unmarshal([]byte(t.Value), &logged) != nil {
+			continue
+		}
+		for _, l := range logged {
+			for _, f := range r.Artifact.Files {
+				if l.Type == "table" && (path.Join(folder, f.Path) == l.Path || folder == l.Path) {
+					addCopy(r, "table", f)
+				}
+			}
+		}
 	}
 }
 

@@ -129,3 +129,36 @@ func TestApplyTag(t *testing.T) {
 		}
 	}
 }
+
+// TestAddTables: a table is found among the files of the run and below any folder of it.
+func TestAddTables(t *testing.T) {
+	run := &Run{ID: "abc", ArtifactURI: "mlflow-artifacts:/1/abc/artifacts", Tags: []KeyValue{{Key: "mlflow.loggedArtifacts", Value: `[{"path": "eval/t.json", "type": "table"}, {"path": "a.csv", "type": "table"}]`}}}
+	size := int64(3)
+	for _, row := range []struct {
+		source string
+		files  []string
+		want   int
+	}{
+		{run.ArtifactURI, []string{"eval/t.json", "a.csv", "other.json"}, 2},
+		{run.ArtifactURI + "/eval", []string{"t.json", "a.csv"}, 2},
+		{"runs:/abc/eval", []string{"t.json"}, 1},
+		{"runs:/abc/eval/t.json", []string{"t.json"}, 1},
+		{"s3://elsewhere", []string{"eval/t.json"}, 0},
+	} {
+		var r pedigree.Record
+		for _, name := range row.files {
+			f := pedigree.File{Path: name, Size: size, Digest: pedigree.DigestBytes([]byte(name))}
+			r.Artifact.Files = append(r.Artifact.Files, f)
+			AddCopy(&r, f)
+		}
+		AddTables(&r, run, row.source)
+		if len(r.Data) != row.want {
+			t.Errorf("%s: data references %+v", row.source, r.Data)
+		}
+		for _, d := range r.Data {
+			if d.Size == nil || *d.Size != size || d.Kind != pedigree.DataCopy {
+				t.Errorf("%s: %+v", row.source, d)
+			}
+		}
+	}
+}

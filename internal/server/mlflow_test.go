@@ -51,15 +51,28 @@ func TestMLflowSuites(t *testing.T) {
 	}
 	three := python(t, mlflow3)
 	deviations := readDeviations(t)
-	for _, client := range []struct{ name, python string }{{"3", three}, {"2", python(t, mlflow2)}} {
-		for _, suite := range []string{"registry", "tracking", "flows"} {
+	for _, client := range []struct {
+		name, python string
+		suites       []string
+	}{
+		{"3", three, []string{"registry", "tracking", "flows", "workspaces"}},
+		{"2", python(t, mlflow2), []string{"registry", "tracking", "flows"}},
+	} {
+		for _, suite := range client.suites {
 			t.Run(client.name+"/"+suite, func(t *testing.T) {
 				t.Parallel() // each spends most of its time in Python, starting
-				want := runSuite(t, client.python, suite, startMLflow(t, three))
+				var flags []string
+				if suite == "workspaces" {
+					flags = append(flags, "--enable-workspaces")
+				}
+				want := runSuite(t, client.python, suite, startMLflow(t, three, flags...))
 				eachDatabase(t, func(t *testing.T, cfg config.Config) {
 					p := mustServe(t, cfg)
 					got := runSuite(t, client.python, suite, p.url, "PEDIGREE="+mustBuild(t))
 					compareSteps(t, suite, got, want, deviations)
+					if check := checksOfSuites[suite]; check != nil {
+						check(t, p)
+					}
 					mustEnd(t, p)
 				})
 			})
@@ -186,7 +199,7 @@ func compareSteps(t *testing.T, suite string, got, want []answered, deviations m
 
 // startMLflow starts MLflow's own server on an empty database and returns its URL. It
 // ends with the test.
-func startMLflow(t *testing.T, python string) string {
+func startMLflow(t *testing.T, python string, flags ...string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -195,8 +208,10 @@ func startMLflow(t *testing.T, python string) string {
 	port := l.Addr().(*net.TCPAddr).Port
 	_ = l.Close()
 	dir := t.TempDir()
-	cmd := exec.Command(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", fmt.Sprint(port), "--workers", "1",
-		"--backend-store-uri", "sqlite:///"+dir+"/mlflow.db", "--artifacts-destination", dir+"/artifacts")
+	cmd := exec.Command(python, append([]string{
+		"-m", "mlflow", "server", "--host", "127.0.0.1", "--port", fmt.Sprint(port), "--workers", "1",
+		"--backend-store-uri", "sqlite:///" + dir + "/mlflow.db", "--artifacts-destination", dir + "/artifacts",
+	}, flags...)...)
 	cmd.Dir = dir
 	cmd.Env = mlflowEnv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "HOME="+dir, "PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	var log bytes.Buffer

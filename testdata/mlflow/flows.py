@@ -149,6 +149,7 @@ with mlflow.start_run(run_name="logs") as run:
     mlflow.log_table({"question": ["a", "b"], "answer": ["x", "y"]}, "eval/table.json")
     mlflow.log_dict({"a": 1}, "dict.json")
     mlflow.log_text("hello", "text.txt")
+    mlflow.log_text("a,b\n1,2\n", "data/rows.csv")
     mlflow.log_param("epochs", 3)
     for i in range(5):
         mlflow.log_metric("loss", 1 / (i + 1), step=i)
@@ -161,8 +162,10 @@ step("history", lambda: [m.value for m in c.get_metric_history(logs, "loss")])
 step("inputs", lambda: [[d.dataset.name, d.dataset.source_type, [[t.key, t.value] for t in d.tags]] for d in c.get_run(logs).inputs.dataset_inputs])
 step("fluent search", lambda: sorted(m.name for m in mlflow.search_registered_models()))
 step("fluent versions", lambda: sorted(f"{v.name}/{v.version}" for v in mlflow.search_model_versions(filter_string="name LIKE 'fraud%'")))
-step("register a folder of data", lambda: version(mlflow.register_model(f"runs:/{logs}/eval", "tables")))
-step("register a file", lambda: version(mlflow.register_model(f"runs:/{logs}/text.txt", "tables")))
+step("model of data", lambda: c.create_registered_model("tables").name)
+step("register a folder of data", lambda: version(c.create_model_version("tables", c.get_run(logs).info.artifact_uri, logs)))
+step("register a file", lambda: version(c.create_model_version("tables", c.get_run(logs).info.artifact_uri + "/text.txt", logs)))
+step("register nothing", lambda: version(c.create_model_version("tables", c.get_run(logs).info.artifact_uri + "/nothing", logs)))
 
 
 # A model that is a function.

@@ -36,7 +36,7 @@ def stable(value):
     if isinstance(value, str):
         value = ID.sub(lambda m: name("M" if m[0].startswith("m-") else "R", m[0]), value)
         value = value.replace(BASE, "BASE")
-        value = re.sub(r" Error: \(sqlite3\..*", "", value, flags=re.S)  # what the database says of itself
+        value = re.sub(r" Error: \((sqlite3\.|raised as).*", "", value, flags=re.S)  # what the database says of itself
         value = re.sub(r"localhost', port=\d+|127\.0\.0\.1', port=\d+", "BASE", value)
         value = re.sub(r"(.)\1{49,}", lambda m: f"{m[1]}×{len(m[0])}", value)
         # Python prints a set in no particular order.
@@ -120,6 +120,9 @@ def strip(body):
         out = {k: strip(v) for k, v in body.items() if k not in TIMES and k != "next_page_token"}
         if "tags" in out and isinstance(out["tags"], list):
             out["tags"] = sorted((t for t in out["tags"] if t.get("key") != "pedigree.complete"), key=lambda t: t["key"])
+        for kind in ("latest_versions", "model_versions"):  # in no particular order there
+            if kind in out:
+                out[kind] = sorted(out[kind], key=lambda v: (v["name"], int(v["version"])))
         if not out.get("aliases", True):
             del out["aliases"]
         return out
