@@ -1,8 +1,7 @@
-// Package score runs a version again on a logged request: it finds the scoring entry that
-// the files of a version declare, and compares what comes out with what was logged.
+// Package score runs a version again on a logged request, by the scoring entry that the
+// files of the version declare; pedigree.ComparePredictions then says what came of it.
 //
-// It owns the three kinds of entry, the processes that two of them start, and the
-// comparison. A process gets the request on its standard input, a folder of its own for
+// It owns the three kinds of entry and the processes that two of them start. A process gets the request on its standard input, a folder of its own for
 // what it writes, no variables of the environment but the few that it needs, a time limit
 // and a limit on what it may say.
 //

@@ -1,4 +1,4 @@
-package score
+package pedigree
 
 import (
 	"bytes"
@@ -10,64 +10,65 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/pedigree-ml/pedigree"
 )
 
-// Outcome is what came of scoring again.
+// Outcome is what came of scoring a request again.
 type Outcome string
 
 // The outcomes.
 const (
-	Identical Outcome = "identical"
-	Within    Outcome = "within_tolerance"
-	Different Outcome = "different"
-	Cannot    Outcome = "cannot" // the Reason says why
+	OutcomeIdentical Outcome = "identical"
+	OutcomeWithin    Outcome = "within_tolerance"
+	OutcomeDifferent Outcome = "different"
+	OutcomeCannot    Outcome = "cannot" // the Reason says why
 )
 
-// Result compares a logged prediction with the same request scored again. It holds
+// Comparison is a logged prediction beside the same request scored again. It holds
 // nothing of either but the size and the place of the largest difference.
-type Result struct {
+type Comparison struct {
 	Outcome Outcome `json:"outcome"`
 	// Difference is the largest between two numbers, At where they are in the
 	// prediction: "score", "classes[2]", "" for the whole.
-	Difference *pedigree.Float `json:"difference,omitempty"`
-	At         string          `json:"at,omitempty"`
+	Difference *Float `json:"difference,omitempty"`
+	At         string `json:"at,omitempty"`
 	// Tolerance is what was allowed: absolutely, or relatively to numbers above 1.
-	Tolerance pedigree.Float `json:"tolerance"`
+	Tolerance Float `json:"tolerance"`
 	// Reason says what differs but numbers, or why nothing could be compared.
 	Reason string `json:"reason,omitempty"`
 }
 
-// Compare compares two predictions: by value, whatever their white space, the order of
-// their fields and the way that numbers are written. Two numbers are within the tolerance
-// where their difference is at most tolerance × max(1, |a|, |b|).
-func Compare(logged, again json.RawMessage, tolerance float64) Result {
-	c := comparison{tolerance: tolerance}
-	a, err := decode(logged)
+// ComparePredictions compares a logged prediction with a new one: by value, whatever
+// their white space, the order of their fields and the way that numbers are written. Two
+// numbers are within the tolerance where their difference is at most
+// tolerance × max(1, |a|, |b|).
+func ComparePredictions(logged, again json.RawMessage, tolerance float64) Comparison {
+	c := comparing{tolerance: tolerance}
+	a, err := decodeNumbers(logged)
 	if err != nil {
-		return Because("the logged prediction is not JSON")
+		return CannotCompare("the logged prediction is not JSON")
 	}
-	b, err := decode(again)
+	b, err := decodeNumbers(again)
 	if err != nil {
-		return Because("the new prediction is not JSON")
+		return CannotCompare("the new prediction is not JSON")
 	}
 	c.compare("", a, b)
-	r := Result{Outcome: Identical, Tolerance: pedigree.Float(tolerance), Reason: c.reason}
+	r := Comparison{Outcome: OutcomeIdentical, Tolerance: Float(tolerance), Reason: c.reason}
 	if c.differ {
-		d := pedigree.Float(c.largest)
-		r.Outcome, r.Difference, r.At = Within, &d, c.at
+		d := Float(c.largest)
+		r.Outcome, r.Difference, r.At = OutcomeWithin, &d, c.at
 	}
 	if c.outside || c.reason != "" {
-		r.Outcome = Different
+		r.Outcome = OutcomeDifferent
 	}
 	return r
 }
 
-// Because is the result where nothing could be compared.
-func Because(reason string) Result { return Result{Outcome: Cannot, Reason: reason} }
+// CannotCompare is the comparison where there is nothing to compare with.
+func CannotCompare(reason string) Comparison {
+	return Comparison{Outcome: OutcomeCannot, Reason: reason}
+}
 
-func decode(text json.RawMessage) (any, error) {
+func decodeNumbers(text json.RawMessage) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber() // numbers over 2^53 must not be made equal by reading them
 	var v any
@@ -75,8 +76,8 @@ func decode(text json.RawMessage) (any, error) {
 	return v, err
 }
 
-// comparison gathers what differs.
-type comparison struct {
+// comparing gathers what differs.
+type comparing struct {
 	tolerance       float64
 	largest         float64
 	at              string
@@ -84,7 +85,7 @@ type comparison struct {
 	reason          string // the first difference that is not one of numbers
 }
 
-func (c *comparison) other(at, format string, args ...any) {
+func (c *comparing) other(at, format string, args ...any) {
 	if c.reason == "" {
 		if at == "" {
 			at = "the prediction"
@@ -93,7 +94,7 @@ func (c *comparison) other(at, format string, args ...any) {
 	}
 }
 
-func (c *comparison) compare(at string, a, b any) {
+func (c *comparing) compare(at string, a, b any) {
 	if x, ok := a.(json.Number); ok {
 		if y, ok := b.(json.Number); ok {
 			c.numbers(at, string(x), string(y))
@@ -136,18 +137,18 @@ func (c *comparison) compare(at string, a, b any) {
 		}
 		return
 	default:
-		if kind(a) == kind(b) {
+		if kindName(a) == kindName(b) {
 			if a != b {
-				c.other(at, "is another %s now", kind(a))
+				c.other(at, "is another %s now", strings.TrimPrefix(kindName(a), "a "))
 			}
 			return
 		}
 	}
-	c.other(at, "was a %s and is a %s now", kind(a), kind(b))
+	c.other(at, "was %s and is %s now", kindName(a), kindName(b))
 }
 
 // numbers compares two texts of numbers.
-func (c *comparison) numbers(at, a, b string) {
+func (c *comparing) numbers(at, a, b string) {
 	if a == b {
 		return
 	}
@@ -173,18 +174,18 @@ func (c *comparison) numbers(at, a, b string) {
 	c.outside = c.outside || !(difference <= c.tolerance*max(1, math.Abs(x), math.Abs(y)))
 }
 
-func kind(v any) string {
+func kindName(v any) string {
 	switch v.(type) {
 	case map[string]any:
-		return "object"
+		return "an object"
 	case []any:
-		return "list"
+		return "a list"
 	case string:
-		return "text"
+		return "a text"
 	case bool:
-		return "boolean"
+		return "a boolean"
 	case nil:
 		return "null"
 	}
-	return "number"
+	return "a number"
 }
