@@ -284,11 +284,10 @@ func TestScoreMLflow(t *testing.T) {
 				{"columns", `{"amount": 4, "age": 10}`, `1`},
 				{"tensor", `{"inputs": [4, 10]}`, `[0.`},
 				{"table", `{"amount": 4}`, `{"score":2.0,"missing":"NaN","label":"a"}`},
-				{"columns", `{"amount": "NaN", "age": 10}`, ``}, // scikit-learn refuses it
 				{"tensor", `{"amount": 4, "age": 10}`, ``},
 			}
 			if variable == "PEDIGREE_TEST_MLFLOW2" {
-				rows = rows[:3] // each loads the libraries anew
+				rows = rows[:1] // each takes some ten seconds to load the libraries
 			}
 			for _, tt := range rows {
 				e, err := Find(filepath.Join(dir, tt.model), Options{Python: python, Env: os.Getenv})
