@@ -25,8 +25,11 @@ type Replay struct {
 	Facts ReplayFacts `json:"facts"`
 	// Contradictions are where the line and the log do not agree.
 	Contradictions []string `json:"contradictions,omitempty"`
+	// Notes are what else to mind, such as another deployment that was active then.
+	Notes []string `json:"notes,omitempty"`
 	// Bytes is what came of reading the version's files again, Scoring how it was scored
-	// and Comparison what came of that. These three are the word of whoever made the file.
+	// and Comparison what came of that. These three, and the notes, are the word of whoever
+	// made the file.
 	Bytes      *ReplayedBytes `json:"bytes,omitempty"`
 	Scoring    string         `json:"scoring,omitempty"`
 	Comparison *Comparison    `json:"comparison,omitempty"`

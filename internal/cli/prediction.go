@@ -31,11 +31,13 @@ func newPredictionsCommand(a *app) *cobra.Command {
 
 // predictionFlags choose a schema besides that of all predictions.
 type predictionFlags struct {
+	target string
 	schema string
 	errors int
 }
 
 func (f *predictionFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.target, "target", "", "the log schema of `TARGET`, as in prod/fraud-api")
 	cmd.Flags().StringVar(&f.schema, "schema", "", "the log schema in `FILE`, in place of a target's")
 }
 
@@ -45,11 +47,12 @@ func newPredictionsCheckCommand(a *app) *cobra.Command {
 		Use:   "check FILE|-",
 		Short: "Check that every line of a log is a prediction that can be found and replayed",
 		Long: `Check reads a log of predictions, one JSON object a line, plain or gzip, and compares each
-line with the schema of all predictions, and with the log schema in a file. It lists what
-is wrong by line, counts the lines of each version, and exits with 4 where a line is bad.
+line with the schema of all predictions, and with the log schema of a target or in a file.
+It lists what is wrong by line, counts the lines of each version, and exits with 4 where a
+line is bad.
 
 What it reads stays on this machine.`,
-		Example: `  pedigree predictions check predictions.jsonl
+		Example: `  pedigree predictions check predictions.jsonl --target prod/fraud-api
   zcat old/*.gz | pedigree predictions check - --schema log-schema.json`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,9 +70,11 @@ func newPredictionsSchemaCommand(a *app) *cobra.Command {
 		Use:   "schema",
 		Short: "Print the JSON Schema of a logged prediction",
 		Long: `Schema prints the JSON Schema (draft 2020-12) that every line of a prediction log fits,
-together with a log schema where one is given, for a validator or a generator of code.`,
-		Example: `  pedigree predictions schema > prediction.schema.json`,
-		Args:    args(0, 0),
+together with the log schema of a target or in a file, for a validator or a generator of
+code.`,
+		Example: `  pedigree predictions schema > prediction.schema.json
+  pedigree predictions schema --target prod/fraud-api`,
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			own, err := a.logSchema(cmd.Context(), f)
 			if err != nil {
@@ -102,19 +107,38 @@ const logSchemaURL = "urn:pedigree:log-schema"
 
 // logSchema reads and compiles the schema that the flags choose; nil where they choose
 // none.
-func (a *app) logSchema(_ context.Context, f *predictionFlags) (*logSchema, error) {
-	if f.schema == "" {
+func (a *app) logSchema(ctx context.Context, f *predictionFlags) (*logSchema, error) {
+	switch {
+	case f.schema != "" && f.target != "":
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "there are two log schemas: of %s and in %s", f.target, f.schema).WithFix("give --target or --schema")
+	case f.schema != "":
+		text, err := readFile(f.schema, pedigree.MaxLogSchema)
+		s := &logSchema{text: text, of: f.schema}
+		if err == nil {
+			err = s.compile()
+		}
+		return s, err
+	case f.target == "":
 		return nil, nil
 	}
-	s := &logSchema{of: f.schema}
-	var err error
-	if s.text, err = readFile(f.schema, pedigree.MaxLogSchema); err != nil {
+	name, err := pedigree.ParseTarget(f.target)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.compile(); err != nil {
+	c, err := a.client(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	target, err := c.Target(ctx, name, pedigree.At{})
+	if err != nil {
+		return nil, err
+	}
+	s := &logSchema{text: target.LogSchema, of: string(name), target: name}
+	if len(s.text) == 0 {
+		a.hint("note: %s has no log schema: only the form of the lines is looked at", name)
+		s.text = json.RawMessage(`{"properties": {"request": true}}`)
+	}
+	return s, s.compile()
 }
 
 // noLoader reads nothing: a schema that had to be fetched would be another one tomorrow.

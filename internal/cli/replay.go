@@ -189,6 +189,7 @@ func (r *replay) trace(ctx context.Context) error {
 	if err := r.gatherNamed(ctx, q, &facts); err != nil {
 		return err
 	}
+	r.mindClocks()
 	r.out.Contradictions = append(r.out.Contradictions, r.out.Facts.Contradictions(&r.out.Prediction)...)
 	return r.prove(ctx)
 }
@@ -202,9 +203,12 @@ func (r *replay) gatherNamed(ctx context.Context, q pedigree.ReplayQuestion, fac
 				return err
 			}
 		}
-		if d.EndedAt == nil && d.ActiveSeq != nil {
-			next := pedigree.EventQuery{Subject: d.TargetID, Types: []pedigree.EventType{pedigree.DeploymentActivated}, After: *d.ActiveSeq, Limit: 20}
-			if err := r.gather(ctx, next); err != nil { // the first of its role ends it
+		now, err := r.c.Deployment(ctx, d.ID, pedigree.At{})
+		if err != nil {
+			return err
+		}
+		if now.EndSeq != nil { // another deployment's event, mostly
+			if err := r.gatherEvent(ctx, *now.EndSeq); err != nil {
 				return err
 			}
 		}
@@ -231,6 +235,14 @@ func (r *replay) find(ctx context.Context) (pedigree.ReplayQuestion, error) {
 	case p.Deployment != "":
 		r.out.FoundBy = "deployment"
 		return q, r.findDeployment(ctx, &q)
+	case p.Target != "":
+		r.out.FoundBy = "target"
+		found, err := r.findTarget(ctx, &q, project, at)
+		if err != nil || found {
+			return q, err
+		}
+	}
+	switch {
 	case p.Model != "" && (p.Version != 0 || p.Digest != ""):
 		ref := pedigree.Reference{Project: project, Model: p.Model, Version: p.Version}
 		if r.out.FoundBy = "version"; p.Version == 0 {
@@ -244,7 +256,7 @@ func (r *replay) find(ctx context.Context) (pedigree.ReplayQuestion, error) {
 		return q, err
 	}
 	if p.Digest == "" {
-		return q, pedigree.Errorf(pedigree.CodeUnsupported, "the line names its target alone").WithFix("log deployment, digest, or model and version")
+		return q, pedigree.Errorf(pedigree.CodeNotFound, "nothing was active at %s on %s UTC", p.Target, stamp(p.Time)).WithFix("look with: pedigree timeline %s", p.Target)
 	}
 	r.out.FoundBy = "digest"
 	list, err := r.c.Search(ctx, client.Query{Filter: "artifact.digest = '" + string(p.Digest) + "'", AllProjects: p.Project == "", Page: pedigree.Page{Limit: 1}, At: at})
@@ -256,6 +268,76 @@ func (r *replay) find(ctx context.Context) (pedigree.ReplayQuestion, error) {
 	}
 	q.ModelID, q.Version = list.Items[0].ModelID, list.Items[0].Number
 	return q, nil
+}
+
+// findTarget finds what was active at the target of the line at its time: the deployment of
+// the version that the line names, else the primary one. It reports false where none was
+// and the line says more by which to find the version.
+func (r *replay) findTarget(ctx context.Context, q *pedigree.ReplayQuestion, project pedigree.ProjectName, at pedigree.At) (bool, error) {
+	p := &r.line
+	c := r.c.In(project)
+	var active []pedigree.Deployment
+	page := pedigree.Page{Limit: 200}
+	for {
+		list, err := c.Timeline(ctx, p.Target, page, at)
+		if err != nil {
+			return false, err
+		}
+		for _, d := range list.Items {
+			if d.State == pedigree.DeploymentActive {
+				active = append(active, d)
+			}
+		}
+		primary := slices.ContainsFunc(active, func(d pedigree.Deployment) bool { return d.Role == pedigree.RolePrimary })
+		if page.Cursor = list.Next; primary || page.Cursor == "" {
+			break
+		}
+	}
+	chosen := -1
+	for i := range active {
+		d := &active[i]
+		same := (p.Model == "" || p.Model == d.Model) && (p.Version == 0 || p.Version == d.Version) && (p.Digest == "" || p.Digest == d.Digest)
+		if same && (chosen < 0 || d.Role == pedigree.RolePrimary) {
+			chosen = i
+		}
+	}
+	if chosen < 0 {
+		if len(active) > 0 && p.Digest == "" && (p.Model == "" || p.Version == 0) {
+			chosen = 0
+		} else {
+			r.out.Contradictions = append(r.out.Contradictions, fmt.Sprintf("what the line names was not active at %s on %s UTC", p.Target, stamp(p.Time)))
+			return false, nil
+		}
+	}
+	d := &active[chosen]
+	q.ModelID, q.Version, q.Deployment = d.ModelID, d.Version, d.ID
+	for i := range active {
+		if other := &active[i]; i != chosen && p.Version == 0 && p.Digest == "" {
+			r.note("%s was active there too, as %s (%s): the line does not say which of them answered", r.reference(other.Project, other.Model, other.Version), other.Role, other.ID)
+		}
+	}
+	return true, nil
+}
+
+// closeBy is how near to a change of deployments two clocks make a difference.
+const closeBy = time.Minute
+
+// mindClocks notes that a line that was found by its time alone is from about the time when
+// another deployment took over.
+func (r *replay) mindClocks() {
+	d := r.out.Facts.Deployment
+	if d == nil || r.out.FoundBy != "target" {
+		return
+	}
+	for _, change := range []*time.Time{d.ActiveAt, d.EndedAt} {
+		if change != nil && change.Sub(r.line.Time).Abs() < closeBy {
+			r.note("the deployments changed on %s UTC, %s from the time of the line: the clocks of the service and the registry may differ by more", stamp(*change), change.Sub(r.line.Time).Abs().Round(time.Millisecond))
+		}
+	}
+}
+
+func (r *replay) note(format string, args ...any) {
+	r.out.Notes = append(r.out.Notes, fmt.Sprintf(format, args...))
 }
 
 // findDeployment reads what was deployed from the event that opened the deployment.
@@ -294,7 +376,6 @@ func (r *replay) owners(q pedigree.ReplayQuestion) (project, target string, err 
 
 // gather adds all events that a question finds.
 func (r *replay) gather(ctx context.Context, q pedigree.EventQuery) error {
-	once := q.Limit > 0
 	for {
 		list, err := r.c.Events(ctx, q)
 		if err != nil {
@@ -303,7 +384,7 @@ func (r *replay) gather(ctx context.Context, q pedigree.EventQuery) error {
 		for _, entry := range list.Items {
 			r.add(entry)
 		}
-		if list.Next == "" || once {
+		if list.Next == "" {
 			return nil
 		}
 		if _, err := fmt.Sscan(list.Next, &q.After); err != nil {
@@ -494,6 +575,9 @@ func (a *app) replayPage(w io.Writer, out *pedigree.Replay) {
 	}
 	for _, c := range out.Contradictions {
 		page.line("DISAGREES", c)
+	}
+	for _, n := range out.Notes {
+		page.line("mind", n)
 	}
 	if c := out.Comparison; c != nil {
 		page.line("scored again", comparisonLine(c), out.Scoring)
