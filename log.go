@@ -90,3 +90,9 @@ func (e *Entry) Payload() map[string]json.RawMessage {
 	}
 	return out
 }
+
+// Proven is an event with the proof that it is in the log of a checkpoint.
+type Proven struct {
+	Entry     Entry          `json:"entry"`
+	Inclusion InclusionProof `json:"inclusion"`
+}

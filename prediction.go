@@ -84,7 +84,8 @@ var deploymentPattern = regexp.MustCompile(`^dep_[0-9a-f]{32}$`)
 
 // ParsePrediction reads one line of a prediction log. It refuses fields that a
 // [Prediction] does not have or has already; null stands for a field that is not there.
-// It returns [CodeInvalid] and says at which byte, counted from 1, and [CodeTooLarge].
+// It returns [CodeInvalid] and says at which byte, counted from 1, and [CodeTooLarge]; with
+// them what could be read before.
 func ParsePrediction(line []byte) (Prediction, error) {
 	if len(line) > MaxPrediction {
 		return Prediction{}, Errorf(CodeTooLarge, "the line has %d bytes, the limit is %d", len(line), MaxPrediction).
@@ -95,7 +96,7 @@ func ParsePrediction(line []byte) (Prediction, error) {
 	}
 	r := predictionReader{line: line, dec: json.NewDecoder(bytes.NewReader(line)), seen: map[string]bool{}}
 	if err := r.read(); err != nil {
-		return Prediction{}, err
+		return r.p, err
 	}
 	return r.p, r.check()
 }

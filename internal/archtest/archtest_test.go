@@ -39,6 +39,7 @@ var table = map[string]rule{
 	"internal/blob/blobtest": {inside: []string{".", "internal/blob"}},
 	"internal/capture":       {inside: []string{"."}, never: []string{"net/http", "database/sql"}},
 	"internal/gate":          {inside: []string{"."}, never: []string{"net/http", "database/sql", "os"}, only: []string{"cel.dev/cel-go/"}},
+	"internal/score":         {inside: []string{".", "examples/breastcancer"}, never: []string{"net/http", "database/sql"}},
 	"internal/link":          {inside: []string{"."}, never: []string{"database/sql"}},
 	"internal/sqlstore":      {inside: []string{".", "internal/ledger"}, never: []string{"net/http"}},
 	"internal/registrar":     {inside: []string{".", "internal/sqlstore", "internal/blob", "internal/ledger", "internal/gate"}, never: []string{"net/http", "database/sql"}},
@@ -54,7 +55,8 @@ var table = map[string]rule{
 		".", "internal/auth", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore", "internal/upstream",
 	}},
 	"internal/cli": {inside: []string{
-		".", "client", "internal/capture", "internal/config", "internal/importer", "internal/ledger", "internal/link", "internal/mlrecord", "internal/server", "internal/upstream", "examples/breastcancer",
+		".", "client", "internal/capture", "internal/config", "internal/importer", "internal/ledger", "internal/link", "internal/mlrecord", "internal/score",
+		"internal/server", "internal/upstream", "examples/breastcancer",
 	}, never: []string{"database/sql"}},
 	"examples/breastcancer": {},
 	"examples/verifylog":    {},

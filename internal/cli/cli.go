@@ -159,7 +159,7 @@ func commandGroups(a *app) []commandGroup {
 			newTargetCommand(a), newDeployCommand(a), newDeploymentCommand(a), newRollbackCommand(a), newStatusCommand(a),
 			newWhichCommand(a), newWhereCommand(a), newTimelineCommand(a), newChangesCommand(a), newReportCommand(a),
 		}},
-		{"history", "History and proof:", []*cobra.Command{newLogCommand(a), newVerifyCommand(a), newLineageCommand(a)}},
+		{"history", "History and proof:", []*cobra.Command{newLogCommand(a), newVerifyCommand(a), newLineageCommand(a), newPredictionsCommand(a), newReplayCommand(a)}},
 		{"access", "Access:", []*cobra.Command{
 			newLoginCommand(a), newLogoutCommand(a), newWhoAmICommand(a), newAccountCommand(a), newGroupCommand(a), newRoleCommand(a), newTokenCommand(a),
 		}},

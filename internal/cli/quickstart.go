@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,11 +26,11 @@ func newQuickstartCommand(a *app) *cobra.Command {
 	dir := "pedigree-quickstart"
 	cmd := &cobra.Command{
 		Use:   "quickstart",
-		Short: "Try the main job in a minute: register, name, pull, predict, prove",
+		Short: "Try the main job in a minute: register, name, pull, predict, prove, replay",
 		Long: `Quickstart makes a registry in one folder, registers two versions of a small real model,
-moves an alias, pulls the version back by it, predicts with what it pulled, and shows what
-was recorded. Every step is a command that you can type; all that it writes is in the
-folder, and it can be run again.`,
+moves an alias, pulls the version back by it, predicts with what it pulled, shows what was
+recorded, and traces one of the predictions back to it. Every step is a command that you
+can type; all that it writes is in the folder, and it can be run again.`,
 		Example: `  pedigree quickstart
   pedigree quickstart --dir /tmp/try`,
 		Args: args(0, 0),
@@ -85,7 +86,7 @@ func (q *quickstart) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := q.predict(); err != nil {
+	if err := q.predict(ctx); err != nil {
 		return err
 	}
 	if err := q.command(ctx, "6. What is it, and where does it come from?", "show", production); err != nil {
@@ -102,6 +103,13 @@ func (q *quickstart) run(ctx context.Context) error {
 		return err
 	}
 	if err := q.command(ctx, "", "verify"); err != nil {
+		return err
+	}
+	if err := q.command(ctx, "9. Months later: who said this of patient one? Trace the logged prediction, score it again, and write down the proof.",
+		"replay", q.path("predictions.jsonl"), "--id", "patient-1", "--run", "--write", q.path("proof.json")); err != nil {
+		return err
+	}
+	if err := q.command(ctx, "   Whoever gets that file checks it without the registry:", "verify", q.path("proof.json")); err != nil {
 		return err
 	}
 	q.say("\nDone in %.1f seconds. Try next:", q.now().Sub(begin).Seconds())
@@ -215,9 +223,17 @@ func (q *quickstart) code(ctx context.Context) string {
 	return repository + "@" + c.Commit
 }
 
-// predict scores what was pulled.
-func (q *quickstart) predict() error {
-	q.say("\n5. Use what was pulled: the model scores patients it has never seen.")
+// predict scores what was pulled, and logs every prediction as a service would.
+func (q *quickstart) predict(ctx context.Context) error {
+	q.say("\n5. Use what was pulled: the model scores patients it has never seen, and logs what it says (%s).", q.path("predictions.jsonl"))
+	c, err := q.client(ctx)
+	if err != nil {
+		return err
+	}
+	version, err := c.Resolve(ctx, pedigree.Reference{Model: tumour, Alias: "production"}, pedigree.At{})
+	if err != nil {
+		return err
+	}
 	file, err := os.Open(q.path("pulled/model.json"))
 	if err != nil {
 		return err
@@ -234,16 +250,32 @@ func (q *quickstart) predict() error {
 	if len(samples) == 0 {
 		return errors.New("the example has no samples")
 	}
+	var log bytes.Buffer
 	t := q.newTable("patient", "chance of malignant", "prediction", "diagnosis")
-	for _, s := range samples[:min(5, len(samples))] {
+	for i, s := range samples[:min(5, len(samples))] {
 		p, label, err := model.Predict(s.Features)
 		if err != nil {
 			return err
 		}
 		t.row(s.Row, fmt.Sprintf("%.3f", p), label, s.Label)
+		request, err := json.Marshal(s.Features)
+		if err != nil {
+			return err
+		}
+		prediction, err := json.Marshal(map[string]any{"label": label, "probability": p})
+		if err != nil {
+			return err
+		}
+		line := pedigree.Prediction{
+			Schema: pedigree.PredictionV1, ID: fmt.Sprintf("patient-%d", i+1), Time: q.now().UTC(),
+			Model: version.Model, Version: version.Number, Digest: version.Digest, Request: request, Prediction: prediction,
+		}
+		if err := json.NewEncoder(&log).Encode(line); err != nil {
+			return err
+		}
 	}
 	t.write(q.stdout, "")
-	return nil
+	return os.WriteFile(q.path("predictions.jsonl"), log.Bytes(), 0o644)
 }
 
 // beforeMove is the moment just before the alias got its present version.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -61,7 +62,7 @@ func scripts(setup func(*testscript.Env) error, name string) testscript.Params {
 			return setup(env)
 		},
 		Condition: func(cond string) (bool, error) { return cond == name, nil },
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": code, "edit": edit, "grepline": grepLine, "envfile": envFile, "other": other},
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": code, "edit": edit, "grepline": grepLine, "envfile": envFile, "other": other, "now": now},
 	}
 }
 
@@ -147,6 +148,15 @@ func grepLine(ts *testscript.TestScript, neg bool, args []string) {
 	if strings.Contains(ts.ReadFile("stdout"), line) == neg {
 		ts.Fatalf("whether the output holds %q: %v", line, neg)
 	}
+}
+
+// now replaces the word NOW in a file by the time: "now FILE".
+func now(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: now FILE")
+	}
+	text := strings.ReplaceAll(ts.ReadFile(args[0]), "NOW", time.Now().UTC().Format(time.RFC3339Nano))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
 }
 
 // envFile sets a variable to the only line of a file: "envfile NAME FILE".

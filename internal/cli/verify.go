@@ -30,18 +30,20 @@ type verifyFlags struct {
 func newVerifyCommand(a *app) *cobra.Command {
 	f := &verifyFlags{}
 	cmd := &cobra.Command{
-		Use:   "verify [REF]",
+		Use:   "verify [REF|FILE]",
 		Short: "Prove that the log was not changed, or that a version's bytes are whole",
 		Long: `Verify reads the whole log and checks every event, every hash and the signed root of today,
 and that today's log continues the one that you saw last: on every push, pull and move of
 an alias the program remembers a checkpoint. With a REF it reads the stored bytes of that
-version again.
+version again. With the FILE that pedigree replay --write made it checks that file, without
+any registry.
 
 Everything is checked here, by this program; the registry is not asked whether it is
 honest. An exported log is checked without any registry by --offline.`,
 		Example: `  pedigree verify
   pedigree verify fraud@production
   pedigree verify --event 1200
+  pedigree verify proof.json --key models.example.org/log+5d9a9328+AQOh…
   pedigree verify --checkpoint seen.txt
   pedigree verify --offline log.jsonl --checkpoint seen.txt --key models.example.org/log+5d9a9328+AQOh…`,
 		Args:              args(0, 1),
@@ -49,6 +51,13 @@ honest. An exported log is checked without any registry by --offline.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			event := cmd.Flags().Changed("event")
+			if len(args) == 1 && !event && f.checkpoint == "" && f.offline == "" {
+				if r, ok, err := readReplay(args[0]); ok && err == nil {
+					return a.verifyReplay(f, args[0], &r)
+				} else if err != nil {
+					return err
+				}
+			}
 			online := event || len(args) == 1
 			switch {
 			case f.offline != "" && online || event && (f.checkpoint != "" || len(args) == 1) || len(args) == 1 && (f.checkpoint != "" || len(f.keys) > 0):

@@ -128,3 +128,30 @@ func toHashes(b [][]byte) (hashes []tlog.Hash, ok bool) {
 	}
 	return hashes, true
 }
+
+// CheckProven checks that events are in the log that checkpoint is of, each as it is shown
+// and once, in their order, and returns them. That the checkpoint is signed is for
+// [OpenCheckpoint] to say. It returns [pedigree.CodeCorrupt], also for an event that is
+// withheld: nothing follows from it.
+func CheckProven(proven []pedigree.Proven, checkpoint pedigree.Checkpoint) ([]pedigree.Event, error) {
+	events := make([]pedigree.Event, len(proven))
+	for i, p := range proven {
+		e, err := CheckEntry(p.Entry)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case p.Entry.Envelope == "":
+			return nil, corrupt("event %d is withheld: only its hash is there", p.Entry.Seq)
+		case i > 0 && e.Seq <= events[i-1].Seq:
+			return nil, corrupt("event %d follows event %d: events are doubled or out of order", e.Seq, events[i-1].Seq)
+		case p.Inclusion.Seq != e.Seq || !bytes.Equal(p.Inclusion.Leaf, p.Entry.Leaf):
+			return nil, corrupt("event %d comes with the proof of another event", e.Seq)
+		}
+		if err := CheckInclusion(p.Inclusion, checkpoint); err != nil {
+			return nil, err
+		}
+		events[i] = e
+	}
+	return events, nil
+}

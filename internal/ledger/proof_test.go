@@ -200,3 +200,49 @@ func TestProveRefuses(t *testing.T) {
 		t.Error("a proof was made without its leaf")
 	}
 }
+
+func TestCheckProven(t *testing.T) {
+	l := newLog(t, mustSigner(t, 1, origin))
+	for i := range 6 {
+		l.append(pedigree.ModelEdited, pedigree.Payload{"description": strconv.Itoa(i)})
+	}
+	l.erase(3, "description")
+	cp := l.checkpoint()
+	prove := func(seqs ...int64) []pedigree.Proven {
+		var out []pedigree.Proven
+		for _, seq := range seqs {
+			p, err := ledger.ProveInclusion(cp.Size, seq, l.hashes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, pedigree.Proven{Entry: l.entries[seq], Inclusion: p})
+		}
+		return out
+	}
+	events, err := ledger.CheckProven(prove(0, 2, 3, 7), cp)
+	if err != nil || len(events) != 4 || events[1].String("description") != "1" || !events[2].Field("description").Erased() {
+		t.Fatalf("got %v, %v", events, err)
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(p []pedigree.Proven)
+		want   string
+	}{
+		{"withheld", func(p []pedigree.Proven) { p[1].Entry = withhold(p[1].Entry) }, "event 2 is withheld"},
+		{"doubled", func(p []pedigree.Proven) { p[1] = p[0] }, "event 0 follows event 0"},
+		{"out of order", func(p []pedigree.Proven) { p[0], p[1] = p[1], p[0] }, "event 0 follows event 2"},
+		{"the proof of another", func(p []pedigree.Proven) { p[1].Inclusion = p[0].Inclusion }, "the proof of another event"},
+		{"a value changed", func(p []pedigree.Proven) {
+			fields := slices.Clone(p[1].Entry.Fields)
+			fields[0].Value = []byte(`"else"`)
+			p[1].Entry.Fields = fields
+		}, "event 2"},
+		{"a hash changed", func(p []pedigree.Proven) { p[1].Inclusion.Hashes[0] = p[1].Inclusion.Leaf }, "not in the log"},
+	} {
+		p := prove(0, 2)
+		tt.change(p)
+		_, err := ledger.CheckProven(p, cp)
+		t.Log(tt.name)
+		wantError(t, err, pedigree.CodeCorrupt, tt.want)
+	}
+}
