@@ -155,7 +155,7 @@ func commandGroups(a *app) []commandGroup {
 			newArchiveCommand(a), newRestoreCommand(a), newRemoveCommand(a),
 		}},
 		{"history", "History and proof:", []*cobra.Command{newLogCommand(a), newVerifyCommand(a), newLineageCommand(a)}},
-		{"operate", "Operate:", []*cobra.Command{newImportCommand(a), newAdminCommand(a), newVersionCommand(a)}},
+		{"operate", "Operate:", []*cobra.Command{newWebhookCommand(a), newImportCommand(a), newAdminCommand(a), newVersionCommand(a)}},
 	}
 }
 
