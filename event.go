@@ -62,6 +62,11 @@ const (
 	ExecutionFinished EventType = "execution.finished" // exit, inputs, outputs
 
 	InstanceChanged EventType = "instance.changed" // instance, model, version, digest, deployment
+
+	WebhookCreated       EventType = "webhook.created"        // project, format, and those of webhook.edited
+	WebhookEdited        EventType = "webhook.edited"         // name, description, url, types, models, events, active, reason
+	WebhookSecretRotated EventType = "webhook.secret_rotated" // grace_seconds, removed, reason
+	WebhookDeleted       EventType = "webhook.deleted"        // reason
 )
 
 // The event types of accounts and what they may, with their payload fields. Names of
@@ -96,6 +101,7 @@ var EventTypes = []EventType{
 	ExecutionStarted, ExecutionFinished, InstanceChanged,
 	AuthEnabled, AccountCreated, AccountChanged, AccountDisabled, AccountEnabled, AccountErased, GroupCreated, GroupDeleted, GroupMemberAdded,
 	GroupMemberRemoved, BindingAdded, BindingRemoved, TokenCreated, TokenRevoked, AccessDenied,
+	WebhookCreated, WebhookEdited, WebhookSecretRotated, WebhookDeleted,
 }
 
 // structural are the payload fields that hold the registry's structure together:
@@ -143,6 +149,9 @@ var structural = map[EventType][]string{
 	TokenCreated:         {"account", "scopes", "expires_at"},
 	TokenRevoked:         {"account"},
 	AccessDenied:         {"permission", "more"},
+
+	WebhookCreated: {"project", "format", "types", "models", "events", "active"},
+	WebhookEdited:  {"types", "models", "events", "active"},
 }
 
 // LogSubject is the subject of events about the log itself.
@@ -297,6 +306,8 @@ func (e *Event) Touches() []string {
 		if id, _, ok := SplitVersionSubject(e.Subject); ok && e.String("key") == StageTag {
 			return []string{e.Subject, StagesKey(id)}
 		}
+		return []string{e.Subject}
+	case WebhookEdited, WebhookSecretRotated, WebhookDeleted:
 		return []string{e.Subject}
 	case ModelEdited, ModelTagged, ModelUntagged, VersionAmended, VersionEdited, VersionArchived, VersionRestored, VersionDeleted:
 		return []string{e.Subject}

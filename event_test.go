@@ -193,6 +193,11 @@ func TestTouches(t *testing.T) {
 		TokenCreated:       {"s", "access"},
 		TokenRevoked:       {"s", "access"},
 		AccessDenied:       nil,
+
+		WebhookEdited:        {"s"},
+		WebhookSecretRotated: {"s"},
+		WebhookDeleted:       {"s"},
+		WebhookCreated:       nil,
 	}
 	fields = append(fields, Field{Name: "target", Value: text("tgt_1")}, Field{Name: "model", Value: text("mdl_1")}, Field{Name: "version", Value: json.RawMessage("2")})
 	for _, typ := range EventTypes {

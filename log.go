@@ -78,6 +78,21 @@ type EventQuery struct {
 	Limit int
 }
 
+// WatchQuery chooses the events that a watch is told of.
+type WatchQuery struct {
+	// After is the seq after which to begin; nil begins with what comes from now on.
+	After *int64
+	// Project is the one project wanted, "" stands for all.
+	Project ProjectName
+	// Model is a reference to a model, or its opaque id; what happens to its versions
+	// happens to it.
+	Model string
+	// Subject is an opaque id, as in [EventQuery].
+	Subject string
+	// Types are the types wanted; none means all.
+	Types []EventType
+}
+
 // Payload returns the payload as one JSON object for people; an erased field is
 // null.
 func (e *Entry) Payload() map[string]json.RawMessage {

@@ -45,14 +45,15 @@ var table = map[string]rule{
 	"internal/registrar":     {inside: []string{".", "internal/sqlstore", "internal/blob", "internal/ledger", "internal/gate"}, never: []string{"net/http", "database/sql"}},
 	"internal/auth":          {inside: []string{".", "internal/registrar"}, never: []string{"database/sql"}},
 	"internal/httpx":         {inside: []string{"."}, never: []string{"database/sql"}},
-	"internal/httpapi":       {inside: []string{".", "internal/registrar", "internal/httpx"}, never: []string{"database/sql"}},
+	"internal/notify":        {inside: []string{".", "internal/registrar"}, never: []string{"database/sql"}},
+	"internal/httpapi":       {inside: []string{".", "internal/registrar", "internal/httpx", "internal/notify"}, never: []string{"database/sql"}},
 	"internal/mlrecord":      {inside: []string{"."}, never: []string{"net/http", "database/sql", "os"}},
 	"internal/upstream":      {inside: []string{".", "internal/mlrecord"}, never: []string{"database/sql", "os"}},
-	"internal/mlflow":        {inside: []string{".", "internal/registrar", "internal/httpx", "internal/blob", "internal/mlrecord", "internal/upstream"}, never: []string{"database/sql"}},
+	"internal/mlflow":        {inside: []string{".", "internal/registrar", "internal/httpx", "internal/blob", "internal/mlrecord", "internal/notify", "internal/upstream"}, never: []string{"database/sql"}},
 	"internal/importer":      {inside: []string{".", "client", "internal/mlrecord", "internal/upstream"}, never: []string{"net/http", "database/sql"}},
 	"internal/config":        {inside: []string{"."}, never: []string{"net/http", "database/sql"}},
 	"internal/server": {inside: []string{
-		".", "internal/auth", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/registrar", "internal/sqlstore", "internal/upstream",
+		".", "internal/auth", "internal/blob", "internal/config", "internal/httpapi", "internal/httpx", "internal/ledger", "internal/mlflow", "internal/notify", "internal/registrar", "internal/sqlstore", "internal/upstream",
 	}},
 	"internal/cli": {inside: []string{
 		".", "client", "internal/capture", "internal/config", "internal/importer", "internal/ledger", "internal/link", "internal/mlrecord", "internal/score",

@@ -70,6 +70,14 @@ func sentence(t pedigree.EventType, subject string, payload map[string]json.RawM
 		return subject + "@" + text("alias") + " → " + text("version") + why("note")
 	case pedigree.AliasRemoved:
 		return subject + "@" + text("alias") + " was removed" + why("note")
+	case pedigree.WebhookCreated:
+		return "webhook " + subject + " was created" + fieldList(payload, "project", "format", "active")
+	case pedigree.WebhookEdited:
+		return "webhook " + subject + " was changed" + fieldList(payload, "reason") + why("reason")
+	case pedigree.WebhookSecretRotated:
+		return "webhook " + subject + " got another secret" + why("reason")
+	case pedigree.WebhookDeleted:
+		return "webhook " + subject + " was deleted" + why("reason")
 	case pedigree.PayloadRedacted:
 		var fields []string
 		_ = json.Unmarshal(payload["fields"], &fields)

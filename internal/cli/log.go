@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +34,7 @@ pedigree verify proves that nothing in it was changed or removed.`,
 		Example: `  pedigree log --limit 20
   pedigree log fraud --type alias
   pedigree log --after 1200 -o json
+  pedigree log watch fraud
   pedigree log export > log.jsonl`,
 		Args:              args(0, 1),
 		ValidArgsFunction: a.completeReferences,
@@ -46,7 +50,7 @@ pedigree verify proves that nothing in it was changed or removed.`,
 	cmd.Flags().StringArrayVar(&f.types, "type", nil, "only this `TYPE`: alias.moved, or a family such as alias (repeat)")
 	cmd.Flags().Int64Var(&f.after, "after", -1, "the events after event `N`, oldest first")
 	cmd.Flags().IntVar(&f.limit, "limit", 50, "the most to list; 0 lists all")
-	cmd.AddCommand(newLogExportCommand(a), newLogCheckpointCommand(a), newLogKeysCommand(a))
+	cmd.AddCommand(newLogWatchCommand(a), newLogExportCommand(a), newLogCheckpointCommand(a), newLogKeysCommand(a))
 	return cmd
 }
 
@@ -117,6 +121,101 @@ func (a *app) log(ctx context.Context, f *logFlags, name string) error {
 		t.write(w, "")
 	}})
 	a.more(list.Next, f.limit)
+	return err
+}
+
+func newLogWatchCommand(a *app) *cobra.Command {
+	f := &logFlags{}
+	cmd := &cobra.Command{
+		Use:   "watch [MODEL]",
+		Short: "Show events as they happen, until interrupted",
+		Long: `Watch shows the events of the registry, of the project that -p names, or of one model, as
+they are appended. After an outage it goes on where it was, so that nothing is missed.
+With -o json each event is one line, as the log's API has it; --after N begins after event
+N, so that a program that keeps the last number it has seen can stop and go on.`,
+		Example: `  pedigree log watch
+  pedigree log watch fraud --type alias
+  pedigree log watch --after 1200 -o json | ./react`,
+		Args:              args(0, 1),
+		ValidArgsFunction: a.completeReferences,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			types, err := eventTypes(f.types)
+			if err != nil {
+				return err
+			}
+			q := pedigree.WatchQuery{Types: types}
+			if cmd.Flags().Changed("project") || a.env("PEDIGREE_PROJECT") != "" {
+				q.Project = a.projectName()
+			}
+			if len(args) == 1 {
+				q.Model = args[0]
+				if ref, err := pedigree.ParseReference(q.Model); err == nil && ref.Project != "" {
+					q.Project = ref.Project
+				}
+			}
+			if cmd.Flags().Changed("after") {
+				q.After = &f.after
+			}
+			return a.watch(cmd.Context(), q, f.limit)
+		},
+	}
+	cmd.Flags().StringArrayVar(&f.types, "type", nil, "only this `TYPE`: alias.moved, or a family such as alias (repeat)")
+	cmd.Flags().Int64Var(&f.after, "after", -1, "begin after event `N` (default: with what happens from now on)")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "end after so many; 0 goes on")
+	return cmd
+}
+
+// errEnough ends a watch that has shown what it should.
+var errEnough = errors.New("enough")
+
+// watch shows events as they happen.
+func (a *app) watch(ctx context.Context, q pedigree.WatchQuery, limit int) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	subjects, shown := a.newNamer(c), 0
+	err = c.Watch(ctx, q, func(entry pedigree.Entry) error {
+		if err := a.printEvent(ctx, subjects, &entry); err != nil {
+			return err
+		}
+		if shown++; shown == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// printEvent writes one event as a line.
+func (a *app) printEvent(ctx context.Context, subjects *namer, entry *pedigree.Entry) error {
+	var line string
+	switch {
+	case a.out == "json":
+		var b strings.Builder
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(entry); err != nil {
+			return err
+		}
+		line = strings.TrimSpace(b.String())
+	case a.out == "yaml":
+		return a.print(answer{value: []*pedigree.Entry{entry}})
+	case !a.people():
+		line = strconv.FormatInt(entry.Seq, 10)
+	case entry.Envelope == "":
+		line = fmt.Sprintf("%d  (not to be read by you)", entry.Seq)
+	default:
+		e, err := entry.Event()
+		if err != nil {
+			return err
+		}
+		line = fmt.Sprintf("%-6d %s  %s  %s", e.Seq, stamp(e.Time), e.Actor, printable(subjects.describe(ctx, entry, &e)))
+	}
+	_, err := fmt.Fprintln(a.stdout, line)
 	return err
 }
 

@@ -57,6 +57,15 @@ type Config struct {
 	// PublicRead lets everybody who reaches the server read records and bytes of every
 	// project, once there are accounts; all else takes a token.
 	PublicRead bool
+	// Secret encrypts what the database must keep and not know: the secrets of webhooks. All
+	// servers of one database have the same. Zero: they are kept as they are.
+	Secret string
+	// WebhookAllow lists the networks and hosts that webhooks may go to beside public
+	// addresses by https; see [pedigree.ParseReceivers]. Zero: none.
+	WebhookAllow string
+	// PublicURL is where others reach the server, without a slash at its end. Zero: links
+	// in webhooks have no host.
+	PublicURL string
 	// CheckpointTo is a file that always holds a signed checkpoint of the log, at most
 	// about a second old, for a place that somebody else keeps. Zero: none.
 	CheckpointTo string
@@ -202,12 +211,17 @@ func (c *Config) check() error {
 	case strings.Contains(c.CheckpointTo, "://"):
 		return invalid("checkpoint-to %s: checkpoints are published to a file, not to a URL", MaskURL(c.CheckpointTo)).
 			WithFix("name a file, and let your own tool carry it on")
+	case c.PublicURL != "" && !isWebURL(c.PublicURL):
+		return invalid("public-url %s is not the address of a server", MaskURL(c.PublicURL)).WithFix("write https://models.example.org, without a slash at its end")
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return invalid("log-format %q: want text or json", c.LogFormat)
 	case c.MaxConnections < 0:
 		return invalid("max-connections %d: want a number above 0", c.MaxConnections)
 	case c.DatabaseConnections < 0 || c.DatabaseConnections > 10_000:
 		return invalid("database-connections %d: want a number from 1 to 10000", c.DatabaseConnections)
+	}
+	if _, err := pedigree.ParseReceivers(c.WebhookAllow); err != nil {
+		return invalid("webhook-allow: %w", err).WithFix("write networks and hosts with commas between them: 10.0.0.0/8,ci.internal")
 	}
 	if _, ok := levels[c.LogLevel]; !ok {
 		return invalid("log-level %q: want debug, info, warn or error", c.LogLevel)
@@ -220,6 +234,11 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+func isWebURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && !strings.HasSuffix(text, "/")
 }
 
 func (c *Config) checkAddr() error {

@@ -86,7 +86,7 @@ func TestLayers(t *testing.T) {
 func TestEverySettingFromEveryLayer(t *testing.T) {
 	values := map[string]string{
 		"addr": "127.0.0.1:7", "data": "/d", "database": "/d/x.db", "blobs": "/b", "log-key": "PRIVATE+KEY+x", "log-key-file": "/k", "log-origin": "o/log",
-		"allow-anonymous": "true", "public-read": "true", "checkpoint-to": "/c", "upstream-mlflow": "http://127.0.0.1:8", "upstream-mlflow-user": "ann", "upstream-mlflow-password": "s3cret", "upstream-mlflow-token": "t0ken",
+		"allow-anonymous": "true", "public-read": "true", "secret": "hunter2 and more", "webhook-allow": "10.0.0.0/8,ci.internal", "public-url": "https://models.example.org", "checkpoint-to": "/c", "upstream-mlflow": "http://127.0.0.1:8", "upstream-mlflow-user": "ann", "upstream-mlflow-password": "s3cret", "upstream-mlflow-token": "t0ken",
 		"log-format": "json", "log-level": "debug", "shutdown-timeout": "5s", "max-connections": "9",
 		"database-connections": "3", "read-header-timeout": "6s", "idle-timeout": "7s",
 	}
@@ -119,7 +119,7 @@ func TestEverySettingFromEveryLayer(t *testing.T) {
 			for _, shown := range c.Settings() {
 				want := value
 				switch {
-				case s.Name == "log-key", s.Name == "upstream-mlflow-password", s.Name == "upstream-mlflow-token":
+				case s.Name == "log-key", s.Name == "secret", s.Name == "upstream-mlflow-password", s.Name == "upstream-mlflow-token":
 					want = "(secret)"
 				case strings.HasPrefix(value, "/"):
 					want, _ = filepath.Abs(value)
@@ -152,6 +152,8 @@ func TestRefused(t *testing.T) {
 		{"BadDurationInEnvironment", "", map[string]string{"PEDIGREE_IDLE_TIMEOUT": "5"}, nil, "PEDIGREE_IDLE_TIMEOUT"},
 		{"NegativeDuration", "", nil, []string{"--idle-timeout=-1s"}, "negative"},
 		{"BadNumber", "max-connections: many\n", nil, nil, "whole number"},
+		{"BadReceivers", "", nil, []string{"--webhook-allow=http://x"}, "networks and hosts"},
+		{"BadPublicURL", "", nil, []string{"--public-url=models.example.org"}, "without a slash"},
 		{"BadBool", "", map[string]string{"PEDIGREE_ALLOW_ANONYMOUS": "perhaps"}, nil, "true or false"},
 		{"NoPort", "", nil, []string{"--addr=127.0.0.1"}, "host:port"},
 		{"BadPort", "", nil, []string{"--addr=127.0.0.1:http"}, "0 to 65535"},

@@ -78,6 +78,13 @@ var settings = []setting{
 			f.BoolVar(&c.PublicRead, name, c.PublicRead, usage)
 		},
 	},
+	{
+		name: "secret", usage: "`TEXT` that encrypts the secrets of webhooks in the database; the same on every server, and better in the environment",
+		bind: text(func(c *Config) *string { return &c.Secret }),
+		mask: secret,
+	},
+	{name: "webhook-allow", usage: "`LIST` of networks and hosts that webhooks may go to although they are private or without https: 10.0.0.0/8,ci.internal,*.svc", bind: text(func(c *Config) *string { return &c.WebhookAllow })},
+	{name: "public-url", usage: "`URL` by which others reach this server, for the links in webhooks", bind: text(func(c *Config) *string { return &c.PublicURL }), mask: MaskURL},
 	{name: "checkpoint-to", usage: "`FILE` that always holds a fresh signed checkpoint of the log", bind: text(func(c *Config) *string { return &c.CheckpointTo })},
 	{name: "upstream-mlflow", usage: "`URL` of the MLflow server that has the runs of clients whose registry alone is here; nothing else is read", bind: text(func(c *Config) *string { return &c.UpstreamMLflow }), mask: MaskURL},
 	{name: "upstream-mlflow-user", usage: "`USER` to sign in there", bind: text(func(c *Config) *string { return &c.UpstreamMLflowUser })},

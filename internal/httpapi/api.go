@@ -8,7 +8,7 @@
 //
 // It must never hold a rule of the registry, and never touch storage: a handler reads
 // what it was given, calls one method, and writes what came back. It imports the root
-// package, registrar and httpx.
+// package, registrar, httpx, and notify for watches and tests of webhooks.
 //
 // Names may hold any character but "/" and ":", so that segments of a path are matched
 // escaped and read unescaped; the mux of net/http does both.
@@ -22,6 +22,7 @@ import (
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
+	"github.com/pedigree-ml/pedigree/internal/notify"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 )
 
@@ -33,10 +34,14 @@ const Prefix = "/api/v1"
 //go:embed openapi.json
 var document []byte
 
-// Options are what an [API] may be told; the zero value is fine but for Now.
+// Options are what an [API] may be told; Caller may be nil.
 type Options struct {
 	// Now is the clock that ages ("-2h") count from. Required.
 	Now func() time.Time
+	// Feed serves watches. Required.
+	Feed *notify.Feed
+	// Notifier tests webhooks. Required.
+	Notifier *notify.Notifier
 	// Caller says who sends a request; nil stands for [pedigree.Local].
 	Caller func(*http.Request) (pedigree.Principal, error)
 }
@@ -45,6 +50,8 @@ type Options struct {
 type API struct {
 	registrar *registrar.Registrar
 	now       func() time.Time
+	feed      *notify.Feed
+	notifier  *notify.Notifier
 	caller    func(*http.Request) (pedigree.Principal, error)
 	mux       *http.ServeMux
 }
@@ -52,7 +59,7 @@ type API struct {
 // New returns the API of a registry. Mount [API.Handler] at /api/, inside of
 // [httpx.Chain].
 func New(r *registrar.Registrar, opts Options) *API {
-	a := &API{registrar: r, now: opts.Now, caller: opts.Caller, mux: http.NewServeMux()}
+	a := &API{registrar: r, now: opts.Now, feed: opts.Feed, notifier: opts.Notifier, caller: opts.Caller, mux: http.NewServeMux()}
 	if a.caller == nil {
 		a.caller = func(*http.Request) (pedigree.Principal, error) { return pedigree.Local, nil }
 	}

@@ -49,3 +49,5 @@ var exampleNewTarget = NewTarget{Name: "prod/fraud-api", TargetSpec: pedigree.Ta
 var exampleDeployment = NewDeployment{Version: "fraud/7", Deploy: pedigree.Deploy{Image: "registry.example.org/risk/serve:1.4", Note: "November release"}}
 
 var exampleObservation = pedigree.Observation{Instance: "fraud-api-7d9c", Model: "fraud", Version: 7}
+
+var exampleWebhook = NewWebhook{URL: "https://ci.example.org/hooks/models", Name: "deploy on alias", Types: []string{"alias.*"}, Models: []string{"fraud"}}

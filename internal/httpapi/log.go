@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/pedigree-ml/pedigree"
@@ -80,14 +79,10 @@ func (c *call) eventQuery() (pedigree.EventQuery, error) {
 	if q.Subject != "" && c.query.Get("ref") != "" {
 		return q, invalid("query parameters subject and ref say the same; send one of them")
 	}
-	for _, t := range c.query["type"] {
-		if !slices.Contains(pedigree.EventTypes, pedigree.EventType(t)) {
-			return q, invalid("query parameter type: there is no type %q", clip(t))
-		}
-		q.Types = append(q.Types, pedigree.EventType(t))
+	var err error
+	if q.Types, err = c.types(); err != nil {
+		return q, err
 	}
-	slices.Sort(q.Types)
-	q.Types = slices.Compact(q.Types)
 	page, err := c.page()
 	if err != nil {
 		return q, err

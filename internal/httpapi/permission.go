@@ -52,6 +52,7 @@ var permissions = map[string]pedigree.Permission{
 	"listLogKeys":      pedigree.ProofsRead,
 	"listEvents":       pedigree.LogRead,
 	"getEvent":         pedigree.LogRead,
+	"watchLog":         pedigree.LogRead,
 	"redactEvent":      pedigree.LogRedact,
 	"exportLog":        pedigree.LogRead,
 	"proveInclusion":   pedigree.ProofsRead,
@@ -125,11 +126,30 @@ var permissions = map[string]pedigree.Permission{
 	"startExecution":        pedigree.ObservationsWrite,
 	"listVersionExecutions": pedigree.RecordsRead,
 	"finishExecution":       pedigree.SignedIn,
+
+	"listProjectWebhooks":         pedigree.WebhooksWrite,
+	"createProjectWebhook":        pedigree.WebhooksWrite,
+	"getProjectWebhook":           pedigree.WebhooksWrite,
+	"editProjectWebhook":          pedigree.WebhooksWrite,
+	"deleteProjectWebhook":        pedigree.WebhooksWrite,
+	"rotateProjectWebhookSecret":  pedigree.WebhooksWrite,
+	"testProjectWebhook":          pedigree.WebhooksWrite,
+	"listProjectDeliveries":       pedigree.WebhooksWrite,
+	"redeliverProjectEvent":       pedigree.WebhooksWrite,
+	"listInstanceWebhooks":        pedigree.WebhooksWrite,
+	"createInstanceWebhook":       pedigree.WebhooksWrite,
+	"getInstanceWebhook":          pedigree.WebhooksWrite,
+	"editInstanceWebhook":         pedigree.WebhooksWrite,
+	"deleteInstanceWebhook":       pedigree.WebhooksWrite,
+	"rotateInstanceWebhookSecret": pedigree.WebhooksWrite,
+	"testInstanceWebhook":         pedigree.WebhooksWrite,
+	"listInstanceDeliveries":      pedigree.WebhooksWrite,
+	"redeliverInstanceEvent":      pedigree.WebhooksWrite,
 }
 
 // filtered are the operations whose answer holds what the caller may see, and which
 // refuse nobody who has signed in for holding less.
-var filtered = map[string]bool{"listProjects": true, "searchAll": true, "listEvents": true, "getEvent": true, "exportLog": true}
+var filtered = map[string]bool{"listProjects": true, "searchAll": true, "listEvents": true, "getEvent": true, "exportLog": true, "watchLog": true}
 
 // Permission is what the operation takes; "" for one that is answered whoever asks.
 func (r *Route) Permission() pedigree.Permission { return permissions[r.ID] }

@@ -207,12 +207,19 @@ func (a *API) Routes() []Route {
 		{Method: get, Pattern: "/log/events/{seq}", ID: "getEvent", Tag: "log", Summary: "Read one event.", Response: pedigree.Entry{}, handle: a.getEvent},
 		{Method: post, Pattern: "/log/events/{seq}/redactions", ID: "redactEvent", Tag: "log", Summary: "Erase payload fields of an event for good. Every proof still holds.", Request: Redaction{}, Response: pedigree.Entry{}, Status: created, Changes: true, RequestExample: Redaction{Fields: []string{"description"}, Reason: "ticket 4711"}, handle: a.redactEvent},
 		{Method: get, Pattern: "/log/export", ID: "exportLog", Tag: "log", Summary: "Stream the events, one JSON object a line, to the head of the log at the time of the request.", Query: []Param{{Name: "after", Type: "integer", Doc: "The event after which to begin; without it, the first."}}, Produces: []string{ndjson}, handle: a.exportLog},
+		{Method: get, Pattern: "/watch", ID: "watchLog", Tag: "log", Summary: "Stream events as they come: server-sent events whose id is the number, whose event is the type, and whose data is the entry. Goes on after Last-Event-ID.", Query: []Param{
+			{Name: "after", Type: "integer", Doc: "The event after which to begin; without it, with what comes from now on."},
+			{Name: "project", Type: "string", Doc: "The one project wanted.", Example: "risk"},
+			{Name: "model", Type: "string", Doc: "The one model wanted, by reference or id; its versions belong to it.", Example: "fraud"},
+			{Name: "subject", Type: "string", Doc: "An opaque id; the events that it is the subject of or that refer to it."},
+			{Name: "type", Type: "string", Many: true, Doc: "The types wanted; none means all.", Example: "alias.moved"},
+		}, Produces: []string{eventStream}, handle: a.watchLog},
 		{Method: get, Pattern: "/log/proofs/inclusion", ID: "proveInclusion", Tag: "log", Summary: "Prove that an event is in the tree.", Query: []Param{{Name: "seq", Type: "integer", Doc: "The event."}, sizeParam}, Response: pedigree.InclusionProof{}, handle: a.proveInclusion},
 		{Method: get, Pattern: "/log/proofs/consistency", ID: "proveConsistency", Tag: "log", Summary: "Prove that one tree begins with another.", Query: []Param{{Name: "from", Type: "integer", Doc: "The size of the smaller tree, in events."}, sizeParam}, Response: pedigree.ConsistencyProof{}, handle: a.proveConsistency},
 
 		{Method: get, Pattern: "/openapi.json", ID: "getDocument", Tag: "about", Summary: "Read this document.", Response: map[string]any{}, Public: true, handle: serveDocument},
 		{Method: get, Pattern: "/schemas/prediction/v1", ID: "getPredictionSchema", Tag: "about", Summary: "Read the JSON Schema of a logged prediction, which never changes.", Produces: []string{schemaJSON}, Public: true, handle: servePredictionSchema},
-	}, a.accessRoutes()...)
+	}, append(a.accessRoutes(), a.webhookRoutes()...)...)
 }
 
 var sizeParam = Param{Name: "size", Type: "integer", Doc: "The size of the tree in events; 0 or nothing stands for the whole log."}

@@ -45,6 +45,8 @@ func checkEveryRoute(t *testing.T, r *registry) {
 	testAliases(t, r)
 	testSearch(t, r)
 	testLog(t, r)
+	testWatch(t, r)
+	testWebhooks(t, r)
 
 	resp := must(http.Get(r.url + "/api/v1/openapi.json"))(t)
 	body := must(io.ReadAll(resp.Body))(t)

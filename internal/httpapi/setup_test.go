@@ -20,6 +20,7 @@ import (
 	"github.com/pedigree-ml/pedigree/internal/httpapi"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
 	"github.com/pedigree-ml/pedigree/internal/ledger"
+	"github.com/pedigree-ml/pedigree/internal/notify"
 	"github.com/pedigree-ml/pedigree/internal/pgtest"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
@@ -29,9 +30,14 @@ import (
 type registry struct {
 	*client.Client
 	registrar *registrar.Registrar
+	store     *sqlstore.Store
 	handler   http.Handler
 	url       string
-	close     func() // waits for the requests that still run
+	feed      *notify.Feed
+	key       string
+	deliver   func()        // sends what webhooks want, until the test ends
+	late      time.Duration // of the API's clock
+	close     func()        // waits for the requests that still run
 	blobs     string
 
 	mu     sync.Mutex
@@ -74,8 +80,19 @@ func newRegistry(t testing.TB) *registry {
 
 func newRegistryOn(t testing.TB, database string) *registry {
 	t.Helper()
+	return newRegistryWith(t, database, must(newKey())(t))
+}
+
+func newKey() (string, error) {
+	key, _, err := ledger.NewKey(rand.Reader, "pedigree/test")
+	return key, err
+}
+
+// newRegistryWith starts a registry on a database whose log has the given key.
+func newRegistryWith(t testing.TB, database, key string) *registry {
+	t.Helper()
 	dir := t.TempDir()
-	r := &registry{routes: map[string]bool{}, log: &logBuffer{}, blobs: filepath.Join(dir, "blobs")}
+	r := &registry{key: key, routes: map[string]bool{}, log: &logBuffer{}, blobs: filepath.Join(dir, "blobs")}
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
 	store, err := sqlstore.Open(context.Background(), sqlstore.Config{
 		Database: database, Now: time.Now, Rand: rand.Reader, Log: log,
@@ -84,24 +101,35 @@ func newRegistryOn(t testing.TB, database string) *registry {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
+	r.store = store
 	blobs, err := blob.OpenDir(r.blobs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, _, err := ledger.NewKey(rand.Reader, "pedigree/test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var ids atomic.Int64
 	newID := func(prefix string) string { return fmt.Sprintf("%s_%032x", prefix, ids.Add(1)) }
+	receivers, err := pedigree.ParseReceivers("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.registrar, err = registrar.Open(context.Background(), registrar.Config{
-		Store: store, Blobs: blobs, NewID: newID, Now: time.Now, Rand: rand.Reader,
+		Store: store, Blobs: blobs, NewID: newID, Now: time.Now, Rand: rand.Reader, Secret: "the operator's", Receivers: receivers,
 		Signer: func() (*ledger.Signer, error) { return ledger.NewSigner(key) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := httpapi.New(r.registrar, httpapi.Options{Now: time.Now, Caller: auth.New(r.registrar).Caller})
+	feed := notify.NewFeed(r.registrar, 0, log)
+	r.feed = feed
+	notifier := notify.New(notify.Config{
+		Registrar: r.registrar, Feed: feed, Log: log, Owner: newID("srv"), Now: time.Now, After: time.After, BaseURL: "https://models.example.org",
+	})
+	running, stop := context.WithCancel(context.Background())
+	var feeding sync.WaitGroup
+	feeding.Go(func() { feed.Run(running) })
+	r.deliver = func() { feeding.Go(func() { notifier.Run(running, time.Second) }) }
+	t.Cleanup(func() { feed.Close(); stop(); feeding.Wait() })
+	api := httpapi.New(r.registrar, httpapi.Options{Now: func() time.Time { return time.Now().Add(r.late) }, Feed: feed, Notifier: notifier, Caller: auth.New(r.registrar).Caller})
 	r.handler, err = httpx.Chain(api.Handler(), httpx.Config{
 		Log: log, NewID: func() string { return newID("req") }, Now: time.Now,
 		Hosts: httpx.LoopbackHosts("127.0.0.1:0"),
@@ -115,8 +143,8 @@ func newRegistryOn(t testing.TB, database string) *registry {
 		t.Fatal(err)
 	}
 	srv := httptest.NewServer(r.handler)
-	t.Cleanup(srv.Close)
-	r.url, r.close = srv.URL, srv.Close
+	r.url, r.close = srv.URL, func() { feed.Close(); srv.Close() }
+	t.Cleanup(r.close)
 	if r.Client, err = client.New(client.Config{URL: srv.URL}); err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,6 @@ func (d *Dialect) absentRoutes() []Route {
 			routes = append(routes, Route{Method: endpoints[i], Pattern: endpoints[i+1], Support: None, Why: why, Raw: true, handle: absent(why)})
 		}
 	}
-	add("Webhooks come with Pedigree's notifications; they are not offered yet.",
-		post, api+"/webhooks", get, api+"/webhooks", get, api+"/webhooks/{webhook}", patch, api+"/webhooks/{webhook}",
-		remove, api+"/webhooks/{webhook}", post, api+"/webhooks/{webhook}/test")
 	traces := "Pedigree keeps models, runs and their history; it does not keep traces."
 	for _, method := range []string{get, post, patch, put, remove} {
 		add(traces, method, api+"/traces", method, api+"/traces/{rest...}", method, api3+"/traces", method, api3+"/traces/{rest...}")

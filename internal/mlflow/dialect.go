@@ -25,6 +25,7 @@ import (
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
+	"github.com/pedigree-ml/pedigree/internal/notify"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 	"github.com/pedigree-ml/pedigree/internal/upstream"
 )
@@ -40,6 +41,8 @@ type Config struct {
 	// Upstream is the MLflow server on which the runs are of clients that have only their
 	// registry here; nil where there is none.
 	Upstream *upstream.Client
+	// Notifier tests webhooks. Required.
+	Notifier *notify.Notifier
 	// Caller says who sends a request; nil stands for [pedigree.Local].
 	Caller func(*http.Request) (pedigree.Principal, error)
 }
@@ -162,7 +165,7 @@ func (d *Dialect) Handler() http.Handler {
 func (d *Dialect) Routes() []Route {
 	var routes []Route
 	for _, part := range [][]Route{
-		d.registryRoutes(), d.trackingRoutes(), d.artifactRoutes(), d.serverRoutes(), d.workspaceRoutes(), d.absentRoutes(),
+		d.registryRoutes(), d.trackingRoutes(), d.artifactRoutes(), d.webhookRoutes(), d.serverRoutes(), d.workspaceRoutes(), d.absentRoutes(),
 	} {
 		routes = append(routes, part...)
 	}

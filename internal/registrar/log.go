@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/ledger"
@@ -158,6 +159,52 @@ func (r *Registrar) Entries(ctx context.Context, p pedigree.Principal, q pedigre
 		return err
 	})
 	return out, err
+}
+
+// LogReader says which events a caller may read, for as long as a watch lasts. It is for
+// one goroutine.
+type LogReader struct {
+	r      *Registrar
+	p      pedigree.Principal
+	reach  reach
+	rights *sqlstore.Rights // nil for a caller without a token
+}
+
+// LogReader returns the LogReader of a caller. It returns [pedigree.CodeUnauthenticated].
+func (r *Registrar) LogReader(ctx context.Context, p pedigree.Principal) (*LogReader, error) {
+	l := &LogReader{r: r, p: p}
+	return l, l.look(ctx)
+}
+
+// look finds out what the caller may now.
+func (l *LogReader) look(ctx context.Context) error {
+	return l.r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		if l.reach, err = l.r.reach(ctx, tx, l.p, pedigree.LogRead); err != nil {
+			return err
+		}
+		l.rights = nil
+		if seq := tx.Access(); seq >= 0 && l.p.Account() && !l.p.Trusted() {
+			l.rights, err = l.r.rights(ctx, tx, l.p, seq)
+		}
+		return err
+	})
+}
+
+// Reads says whether the caller may read an event: by the rights of now, which it learns
+// from the events themselves. It returns [pedigree.CodeUnauthenticated] for a caller whose
+// token has ended.
+func (l *LogReader) Reads(ctx context.Context, item *Item) (bool, error) {
+	if slices.Contains(item.Event.Touches(), pedigree.AccessKey) {
+		if err := l.look(ctx); err != nil {
+			return false, err
+		}
+	}
+	if l.rights != nil {
+		if err := l.r.stillGood(l.rights); err != nil {
+			return false, err
+		}
+	}
+	return public(item.Event.Type) || l.reach.has(item.Project), nil
 }
 
 // Subject is the opaque id, in the log, of the model or the version that ref names.

@@ -27,7 +27,8 @@ import (
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
 )
 
-// Config is what a Registrar is made of; every field is required.
+// Config is what a Registrar is made of; every field is required that does not say what
+// its zero value means.
 type Config struct {
 	Store *sqlstore.Store
 	Blobs blob.Store
@@ -38,11 +39,16 @@ type Config struct {
 	Signer func() (*ledger.Signer, error)
 	// Now is the clock, for ages in search filters and the end of tokens.
 	Now func() time.Time
-	// Rand is the source of the secrets of tokens.
+	// Rand is the source of the secrets of tokens and webhooks.
 	Rand io.Reader
 	// PublicRead lets callers that say nothing of themselves read what [pedigree.Reader]
 	// may in every project, once there are accounts.
 	PublicRead bool
+	// Secret encrypts what the database must keep and not know: the secrets of webhooks.
+	// Empty: they are kept as they are.
+	Secret string
+	// Receivers says where webhooks may go. Zero: https to public addresses.
+	Receivers pedigree.Receivers
 }
 
 // Registrar is the registry. Its methods may be called from any goroutine.
@@ -54,6 +60,8 @@ type Registrar struct {
 	now       func() time.Time
 	rand      io.Reader
 	public    []pedigree.Grant // what callers may who say nothing of themselves
+	sealer    sealer
+	receivers pedigree.Receivers
 
 	access    accessCache
 	denials   denials
@@ -69,11 +77,14 @@ type Registrar struct {
 // log's origin and key, and the default project. It returns [pedigree.CodeRefused]
 // where the log was made with another key.
 func Open(ctx context.Context, cfg Config) (*Registrar, error) {
-	r := &Registrar{store: cfg.Store, blobs: cfg.Blobs, newID: cfg.NewID, newSigner: cfg.Signer, now: cfg.Now, rand: cfg.Rand}
+	r := &Registrar{store: cfg.Store, blobs: cfg.Blobs, newID: cfg.NewID, newSigner: cfg.Signer, now: cfg.Now, rand: cfg.Rand, receivers: cfg.Receivers}
 	if cfg.PublicRead {
 		r.public = []pedigree.Grant{{Role: pedigree.Reader}}
 	}
 	var err error
+	if r.sealer, err = newSealer(cfg.Secret); err != nil {
+		return nil, err
+	}
 	if r.signer, err = cfg.Signer(); err != nil {
 		return nil, err
 	}

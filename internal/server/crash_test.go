@@ -73,7 +73,7 @@ type process struct {
 func mustServe(t *testing.T, cfg config.Config) *process {
 	t.Helper()
 	cmd := exec.Command(mustBuild(t), "serve", "--addr", "127.0.0.1:0", "--data", cfg.Data, "--log-level", "error")
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + cfg.Data, "PEDIGREE_DATABASE=" + cfg.Database, "PEDIGREE_LOG_KEY=" + cfg.LogKey}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + cfg.Data, "PEDIGREE_DATABASE=" + cfg.Database, "PEDIGREE_LOG_KEY=" + cfg.LogKey, "PEDIGREE_WEBHOOK_ALLOW=" + cfg.WebhookAllow}
 	if root := os.Getenv("SYSTEMROOT"); root != "" {
 		cmd.Env = append(cmd.Env, "SYSTEMROOT="+root)
 	}

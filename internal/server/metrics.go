@@ -14,6 +14,8 @@ import (
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/blob"
+	"github.com/pedigree-ml/pedigree/internal/notify"
+	"github.com/pedigree-ml/pedigree/internal/registrar"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
 )
 
@@ -68,6 +70,62 @@ func newMetrics(store *sqlstore.Store) *metrics {
 	m.registry.MustRegister(m.requests, m.durations, m.sent, m.running, m.stored, events,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// notify adds what watches and webhooks do. What stands in the database is the same on
+// every server; the attempts are those of this one.
+func (m *metrics) notify(r *registrar.Registrar, feed *notify.Feed, n *notify.Notifier) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pedigree_watchers", Help: "Watches that are open on this server.",
+		}, func() float64 { return float64(feed.Watchers()) }),
+		&webhookCollector{r: r, n: n},
+	)
+}
+
+// webhookCollector asks the database once a scrape.
+type webhookCollector struct {
+	r *registrar.Registrar
+	n *notify.Notifier
+}
+
+var (
+	webhooksDesc    = prometheus.NewDesc("pedigree_webhooks", "Webhooks that there are.", nil, nil)
+	webhookWait     = prometheus.NewDesc("pedigree_webhook_deliveries", "Deliveries of webhooks that wait (pending) or were given up (dead).", []string{"state"}, nil)
+	webhookBehind   = prometheus.NewDesc("pedigree_webhook_behind_events", "Events that the slowest webhook has not looked at yet.", nil, nil)
+	webhookLag      = prometheus.NewDesc("pedigree_webhook_lag_seconds", "Age of the oldest event that waits to be delivered; 0 while none does.", nil, nil)
+	webhookAttempts = prometheus.NewDesc("pedigree_webhook_attempts_total", "Attempts of this server to deliver, by outcome; dead ones are those after which a delivery was given up.", []string{"outcome"}, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (c *webhookCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{webhooksDesc, webhookWait, webhookBehind, webhookLag, webhookAttempts} {
+		out <- d
+	}
+}
+
+// Collect implements [prometheus.Collector]. While the database does not answer, only what
+// this server itself knows is there.
+func (c *webhookCollector) Collect(out chan<- prometheus.Metric) {
+	counts := c.n.Counts()
+	for outcome, n := range map[string]int64{"delivered": counts.Delivered, "failed": counts.Failed - counts.Dead, "dead": counts.Dead} {
+		out <- prometheus.MustNewConstMetric(webhookAttempts, prometheus.CounterValue, float64(n), outcome)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	t, err := c.r.DeliveryTotals(ctx)
+	if err != nil {
+		return
+	}
+	lag := 0.0
+	if t.Oldest != nil {
+		lag = max(time.Since(*t.Oldest).Seconds(), 0)
+	}
+	out <- prometheus.MustNewConstMetric(webhooksDesc, prometheus.GaugeValue, float64(t.Webhooks))
+	out <- prometheus.MustNewConstMetric(webhookWait, prometheus.GaugeValue, float64(t.Pending), "pending")
+	out <- prometheus.MustNewConstMetric(webhookWait, prometheus.GaugeValue, float64(t.Dead), "dead")
+	out <- prometheus.MustNewConstMetric(webhookBehind, prometheus.GaugeValue, float64(t.Behind))
+	out <- prometheus.MustNewConstMetric(webhookLag, prometheus.GaugeValue, lag)
 }
 
 // handler serves the metrics.

@@ -55,7 +55,7 @@ func TestMLflowSuites(t *testing.T) {
 		name, python string
 		suites       []string
 	}{
-		{"3", three, []string{"registry", "tracking", "flows", "workspaces"}},
+		{"3", three, []string{"registry", "tracking", "flows", "workspaces", "webhooks"}},
 		{"2", python(t, mlflow2), []string{"registry", "tracking", "flows"}},
 	} {
 		for _, suite := range client.suites {
@@ -67,6 +67,7 @@ func TestMLflowSuites(t *testing.T) {
 				}
 				want := runSuite(t, client.python, suite, startMLflow(t, three, flags...))
 				eachDatabase(t, func(t *testing.T, cfg config.Config) {
+					cfg.WebhookAllow = "127.0.0.1"
 					p := mustServe(t, cfg)
 					got := runSuite(t, client.python, suite, p.url, "PEDIGREE="+mustBuild(t))
 					compareSteps(t, suite, got, want, deviations)
@@ -213,7 +214,7 @@ func startMLflow(t *testing.T, python string, flags ...string) string {
 		"--backend-store-uri", "sqlite:///" + dir + "/mlflow.db", "--artifacts-destination", dir + "/artifacts",
 	}, flags...)...)
 	cmd.Dir = dir
-	cmd.Env = mlflowEnv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "HOME="+dir, "PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.Env = mlflowEnv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true", "HOME="+dir, "PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	endTogether(cmd)

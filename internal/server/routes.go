@@ -29,12 +29,12 @@ func (s *Server) routes(m *metrics) (http.Handler, error) {
 	get("/metrics", m.handler())
 	get("/{$}", httpx.Handler(serveIndex))
 	callers := auth.New(s.registrar)
-	mux.Handle("/api/", httpapi.New(s.registrar, httpapi.Options{Now: time.Now, Caller: callers.Caller}).Handler())
+	mux.Handle("/api/", httpapi.New(s.registrar, httpapi.Options{Now: time.Now, Caller: callers.Caller, Feed: s.feed, Notifier: s.notifier}).Handler())
 	away, err := s.upstream()
 	if err != nil {
 		return nil, err
 	}
-	dialect := mlflow.New(s.registrar, mlflow.Config{Now: time.Now, Caller: callers.Caller, Upstream: away}).Handler()
+	dialect := mlflow.New(s.registrar, mlflow.Config{Now: time.Now, Caller: callers.Caller, Upstream: away, Notifier: s.notifier}).Handler()
 	for _, path := range mlflow.Mounts {
 		mux.Handle(path, dialect)
 	}
@@ -132,6 +132,7 @@ const index = `Pedigree: a model registry, the durable handoff record between tr
   /api/v1/projects         the projects
   /api/v1/search           versions of all projects; ?filter= and ?as_of= choose
   /api/v1/log/checkpoint   signed size and root of the log
+  /api/v1/watch            what happens, as it happens (server-sent events)
   /healthz                 whether this process answers
   /readyz                  whether it can reach its database and its files
   /metrics                 figures for Prometheus

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/pedigree-ml/pedigree"
@@ -72,6 +73,14 @@ func (s *Server) Serve(ctx context.Context) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients that break off
 	}
+	h.RegisterOnShutdown(s.feed.Close) // watches would hold the end back
+	// Webhooks are sent by servers alone: a command that opens the folder for a moment
+	// must not take their leases.
+	ctx, stop := context.WithCancel(ctx)
+	var sending sync.WaitGroup
+	sending.Go(func() { s.notifier.Run(ctx, s.cfg.ShutdownTimeout) })
+	defer sending.Wait()
+	defer stop()
 	failed := make(chan error, 1)
 	go func() { failed <- h.Serve(s.listener) }()
 	// After the first request can be answered: a file that a crash left behind may name

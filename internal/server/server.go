@@ -35,6 +35,8 @@ import (
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/blob"
 	"github.com/pedigree-ml/pedigree/internal/config"
+	"github.com/pedigree-ml/pedigree/internal/mlflow"
+	"github.com/pedigree-ml/pedigree/internal/notify"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
 )
@@ -45,6 +47,8 @@ type Server struct {
 	log       *slog.Logger
 	store     *sqlstore.Store
 	registrar *registrar.Registrar
+	feed      *notify.Feed
+	notifier  *notify.Notifier
 	keys      *keySource
 	handler   http.Handler
 	// instance tells this server from another one that answers at the same address
@@ -99,8 +103,12 @@ func Open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *Server, 
 		return nil, err
 	}
 	metrics := newMetrics(s.store)
+	receivers, err := pedigree.ParseReceivers(cfg.WebhookAllow)
+	if err != nil {
+		return nil, err
+	}
 	s.registrar, err = registrar.Open(ctx, registrar.Config{
-		Store: s.store, Blobs: metrics.meter(blobs), NewID: newID, Signer: s.keys.signer, Now: time.Now, Rand: rand.Reader, PublicRead: cfg.PublicRead,
+		Store: s.store, Blobs: metrics.meter(blobs), NewID: newID, Signer: s.keys.signer, Now: time.Now, Rand: rand.Reader, PublicRead: cfg.PublicRead, Secret: cfg.Secret, Receivers: receivers,
 	})
 	if err != nil {
 		return nil, err
@@ -108,6 +116,12 @@ func Open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *Server, 
 	if err := s.finishRotation(ctx); err != nil {
 		return nil, err
 	}
+	s.feed = notify.NewFeed(s.registrar, 0, log)
+	s.notifier = notify.New(notify.Config{
+		Registrar: s.registrar, Feed: s.feed, Log: log, Owner: s.instance, Now: time.Now, After: time.After, BaseURL: cfg.PublicURL, Agent: "pedigree-webhook",
+		Formats: map[pedigree.WebhookFormat]notify.Format{pedigree.FormatMLflow: mlflow.WebhookFormat(s.registrar)},
+	})
+	metrics.notify(s.registrar, s.feed, s.notifier)
 	if s.handler, err = s.routes(metrics); err != nil {
 		return nil, err
 	}
@@ -120,6 +134,7 @@ func (s *Server) startBackground() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.background.Go(func() { s.writeAccess(ctx) })
+	s.background.Go(func() { s.feed.Run(ctx) })
 	if s.cfg.CheckpointTo != "" {
 		s.background.Go(func() { s.publishCheckpoints(ctx) })
 	}
@@ -133,6 +148,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		var errs []error
+		if s.feed != nil {
+			s.feed.Close()
+		}
 		if s.stop != nil {
 			s.stop()
 		}

@@ -23,8 +23,8 @@ type Append struct {
 	// Project and Blobs: each of the blobs must be live and known to the project.
 	Project string
 	Blobs   []pedigree.Digest
-	// Own are written with the events: names, and hashes of tokens, that no event may hold.
-	// An append that only repeats an old answer writes none of them.
+	// Own are written with the events: names, hashes of tokens and secrets, that no event may
+	// hold. An append that only repeats an old answer writes none of them.
 	Own []Own
 	// Size, where not nil, is the size that the log must have: for the one event that
 	// holds a signature over all events before it.
@@ -316,6 +316,9 @@ func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn
 		c.close()
 		return nil, nil, &unknownOutcome{err}
 	}
+	if b.grew {
+		s.grown.raise()
+	}
 	if s.fault != nil {
 		if err := s.fault("after commit"); err != nil {
 			return c, nil, &unknownOutcome{err}
@@ -336,6 +339,7 @@ type batchState struct {
 	numbers  map[string]int64            // model → its greatest version number
 	keys     map[idempotency]keyedAnswer // idempotency keys of this batch
 	out      statements
+	grew     bool // the batch has events
 }
 
 // idempotency names one call of one caller.
@@ -401,6 +405,7 @@ func (b *batchState) run(ctx context.Context, batch []*request) error {
 		b.out.exec("DELETE FROM own_idempotency WHERE time < $1", b.now-keysKept.Microseconds())
 	}
 	if b.edge.Size > first {
+		b.grew = true
 		b.out.exec("UPDATE log_head SET size = $1, time = $2, edge = $3 WHERE id = 1", b.edge.Size, b.now, b.edge.Bytes())
 	}
 	if err := b.tx.pending.flush(ctx, b.tx.c); err != nil {
@@ -599,7 +604,7 @@ func (b *batchState) event(d pedigree.Draft, p pedigree.Principal, fields []pedi
 // or a version that was there before.
 func (b *batchState) subjectSeq(ctx context.Context, e *pedigree.Event) (int64, error) {
 	switch e.Type {
-	case pedigree.ModelCreated, pedigree.VersionRegistered, pedigree.ProjectCreated:
+	case pedigree.ModelCreated, pedigree.VersionRegistered, pedigree.ProjectCreated, pedigree.WebhookCreated:
 		return 0, nil
 	}
 	if seq, ok := b.created[e.Subject]; ok {
@@ -609,8 +614,8 @@ func (b *batchState) subjectSeq(ctx context.Context, e *pedigree.Event) (int64, 
 	return seq, err
 }
 
-// createdSeq is the seq of the event that created a project, a model or a version, 0 for
-// other subjects.
+// createdSeq is the seq of the event that created a project, a model, a version or a
+// webhook, 0 for other subjects.
 func (tx *Tx) createdSeq(ctx context.Context, subject string) (seq int64, err error) {
 	if model, n, ok := pedigree.SplitVersionSubject(subject); ok {
 		err = tx.row(ctx, "SELECT seq FROM view_versions WHERE model = $1 AND number = $2", []any{model, int64(n)}, &seq)
@@ -618,6 +623,8 @@ func (tx *Tx) createdSeq(ctx context.Context, subject string) (seq int64, err er
 		err = tx.row(ctx, "SELECT seq FROM view_models WHERE id = $1", []any{subject}, &seq)
 	} else if strings.HasPrefix(subject, "prj_") {
 		err = tx.row(ctx, "SELECT seq FROM view_projects WHERE id = $1", []any{subject}, &seq)
+	} else if strings.HasPrefix(subject, "whk_") {
+		err = tx.row(ctx, "SELECT seq FROM view_webhooks WHERE id = $1", []any{subject}, &seq)
 	}
 	return seq, err
 }

@@ -36,6 +36,7 @@ var (
 	viewDeployments = &table{"view_deployments", []string{"id", "seq", "target", "model", "number", "role", "image"}, ""}
 	viewExecutions  = &table{"view_executions", []string{"id", "seq", "target", "deployment", "model", "number"}, ""}
 	viewInstances   = &table{"view_instances", []string{"target", "instance", "from_seq", "deployment", "model", "number", "digest"}, ""}
+	viewWebhooks    = &table{"view_webhooks", []string{"id", "project", "format", "seq"}, ""}
 	ownIdempotency  = &table{"own_idempotency", []string{"actor", "key", "fingerprint", "first_seq", "last_seq", "time"}, ""}
 	viewAccounts    = &table{"view_accounts", []string{"id", "kind", "acts_for", "seq", "from_seq"}, ""}
 	viewGroups      = &table{"view_groups", []string{"id", "seq"}, ""}
@@ -48,7 +49,7 @@ var (
 var viewTables = []string{
 	"view_subjects", "view_projects", "view_models", "view_names", "view_versions", "view_aliases", "view_attributes",
 	"view_policies", "view_approvals", "view_targets", "view_deployments", "view_executions", "view_instances",
-	"view_accounts", "view_groups", "view_members", "view_bindings", "view_tokens",
+	"view_accounts", "view_groups", "view_members", "view_bindings", "view_tokens", "view_webhooks",
 }
 
 // statements are what a batch will execute, in order. Inserts into one table are
@@ -245,6 +246,15 @@ func apply(e *pedigree.Event, subject int64, out *statements) error {
 		out.insert(viewAliases, e.Subject, e.String("alias"), n, e.Seq)
 	case pedigree.AliasRemoved:
 		out.exec("UPDATE view_aliases SET to_seq = $1 WHERE model = $2 AND alias = $3 AND to_seq IS NULL", e.Seq, e.Subject, e.String("alias"))
+	case pedigree.WebhookCreated:
+		out.insert(viewWebhooks, e.Subject, e.String("project"), e.String("format"), e.Seq)
+		a.subject = e.Seq
+		a.webhook()
+	case pedigree.WebhookEdited:
+		a.webhook()
+	case pedigree.WebhookSecretRotated:
+	case pedigree.WebhookDeleted:
+		out.exec("UPDATE view_webhooks SET deleted_seq = $1 WHERE id = $2", e.Seq, e.Subject)
 	case pedigree.PayloadRedacted:
 		a.redact()
 	case pedigree.VersionWithdrawn:
@@ -396,6 +406,20 @@ func stageOf(text string) string {
 		return pedigree.StagedNone
 	}
 	return stage
+}
+
+// webhook replaces the fields of a webhook that e sets, each by its JSON text.
+func (a *applier) webhook() {
+	for _, f := range a.e.Fields {
+		switch f.Name {
+		case "project", "format", "reason":
+			continue
+		}
+		a.endField(f.Name)
+		if !f.Erased() {
+			a.insert(0, pedigree.Attribute{Field: f.Name, Key: "webhook." + f.Name, Text: string(f.Value)})
+		}
+	}
 }
 
 // redact removes what the erased fields of an earlier event put into the views.

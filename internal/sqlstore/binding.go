@@ -64,6 +64,7 @@ WHERE `+where, args, func(rows rows) error {
 var subjectProjects = map[string]string{
 	"mdl": "view_models",
 	"tgt": "view_targets",
+	"whk": "view_webhooks",
 	"dep": "(SELECT d.id, t.project FROM view_deployments d JOIN view_targets t ON t.id = d.target)",
 	"exe": "(SELECT x.id, t.project FROM view_executions x JOIN view_targets t ON t.id = x.target)",
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -49,6 +50,37 @@ func (s *Store) Access(ctx context.Context) (size, access int64, err error) {
 		}
 	}
 }
+
+// signal wakes whoever waits for it.
+type signal struct {
+	mu sync.Mutex
+	c  chan struct{} // closed by the next raise; nil while nobody waits
+}
+
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c == nil {
+		s.c = make(chan struct{})
+	}
+	return s.c
+}
+
+func (s *signal) raise() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c != nil {
+		close(s.c)
+		s.c = nil
+	}
+}
+
+// Grown returns a channel that is closed once this store has appended to the log, or was
+// nudged. What other processes append, only [Store.Head] tells.
+func (s *Store) Grown() <-chan struct{} { return s.grown.wait() }
+
+// Nudge wakes those who wait for [Store.Grown], for what is not in the log.
+func (s *Store) Nudge() { s.grown.raise() }
 
 // Root is the size of the tree and its root hash, as of tx's moment.
 func (tx *Tx) Root(ctx context.Context) (size int64, root tlog.Hash, err error) {

@@ -58,6 +58,7 @@ type Store struct {
 	readers *pool
 	pgx     *pgxpool.Pool
 	reports map[string]int // of the writer alone: reports of a run since it was folded
+	grown   signal
 	// fault, where a test sets it, may fail a batch before or after its commit.
 	fault func(point string) error
 	// policies keeps policies by the event that applied them.

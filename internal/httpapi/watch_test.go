@@ -1,0 +1,186 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/client"
+	"github.com/pedigree-ml/pedigree/internal/pgtest"
+)
+
+var errEnough = errors.New("enough")
+
+// watch returns the first n events that q chooses.
+func watch(t testing.TB, c *client.Client, q pedigree.WatchQuery, n int) []pedigree.Entry {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var out []pedigree.Entry
+	err := c.Watch(ctx, q, func(e pedigree.Entry) error {
+		if out = append(out, e); len(out) == n {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		t.Fatalf("got %d of %d events: %v", len(out), n, err)
+	}
+	return out
+}
+
+// testWatch compares what a watch finds with what the list of events says.
+func testWatch(t *testing.T, r *registry) {
+	ctx := t.Context()
+	all := must(r.Events(ctx, pedigree.EventQuery{After: -1, Limit: pedigree.MaxLimit}))(t).Items
+	begin, three := int64(-1), int64(3)
+	found := watch(t, r.Client, pedigree.WatchQuery{After: &begin}, len(all))
+	for i := range all {
+		if found[i].Envelope != all[i].Envelope || len(found[i].Fields) != len(all[i].Fields) {
+			t.Fatalf("got event %+v, want %+v", found[i], all[i])
+		}
+	}
+	id := must(r.Model(ctx, "churn", now))(t).ID
+	for _, row := range []struct {
+		q    pedigree.WatchQuery
+		want pedigree.EventQuery
+	}{
+		{pedigree.WatchQuery{After: &three}, pedigree.EventQuery{After: 3}},
+		{pedigree.WatchQuery{After: &begin, Types: []pedigree.EventType{"alias.moved", "version.registered"}}, pedigree.EventQuery{After: -1, Types: []pedigree.EventType{"alias.moved", "version.registered"}}},
+		{pedigree.WatchQuery{After: &begin, Model: "churn"}, pedigree.EventQuery{After: -1, Subject: id}},
+		{pedigree.WatchQuery{After: &begin, Model: id, Project: "default"}, pedigree.EventQuery{After: -1, Subject: id}},
+		{pedigree.WatchQuery{After: &begin, Subject: id + "/1"}, pedigree.EventQuery{After: -1, Subject: id + "/1"}},
+	} {
+		row.want.Limit = pedigree.MaxLimit
+		want := must(r.Events(ctx, row.want))(t).Items
+		for i, e := range watch(t, r.Client, row.q, len(want)) {
+			if e.Seq != want[i].Seq {
+				t.Fatalf("%+v: event no. %d is %d, want %d", row.q, i, e.Seq, want[i].Seq)
+			}
+		}
+	}
+	risk := watch(t, r.Client, pedigree.WatchQuery{After: &begin, Project: "risk"}, 2)
+	if e := must(risk[1].Event())(t); e.Type != pedigree.ModelCreated {
+		t.Fatalf("got %+v", e)
+	}
+}
+
+// TestWatchLive: many watchers see what happens while they watch, and the log is read once
+// for all of them.
+func TestWatchLive(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *registry) {
+		const watchers, events = 100, 5
+		var group sync.WaitGroup
+		before := r.feed.Reads()
+		got := make([][]int64, watchers)
+		for i := range watchers {
+			group.Go(func() {
+				for _, e := range watch(t, r.Client, pedigree.WatchQuery{Types: []pedigree.EventType{pedigree.ProjectCreated}}, events) {
+					got[i] = append(got[i], e.Seq)
+				}
+			})
+		}
+		for r.feed.Watchers() < watchers {
+			time.Sleep(time.Millisecond)
+		}
+		joined := r.feed.Reads()
+		var want []int64
+		for i := range events {
+			p := must(r.CreateProject(t.Context(), pedigree.ProjectName(fmt.Sprintf("p%d", i)), ""))(t)
+			want = append(want, p.Seq)
+		}
+		group.Wait()
+		for i := range got {
+			if !slices.Equal(got[i], want) {
+				t.Fatalf("watcher %d got %v, want %v", i, got[i], want)
+			}
+		}
+		if n := r.feed.Reads() - joined; n > 3*events+watchers { // those who join look once for themselves
+			t.Errorf("%d events for %d watchers took %d reads of the log (%d before)", events, watchers, n, joined-before)
+		}
+	})
+}
+
+// TestWatchOtherProcess: what another process appends is seen too.
+func TestWatchOtherProcess(t *testing.T) {
+	database := pgtest.Database(t)
+	one := newRegistryOn(t, database)
+	two := newRegistryWith(t, database, one.key)
+	done := make(chan []pedigree.Entry)
+	go func() { done <- watch(t, two.Client, pedigree.WatchQuery{}, 1) }()
+	for two.feed.Watchers() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond)
+	p := must(one.CreateProject(t.Context(), "risk", ""))(t)
+	if e := <-done; e[0].Seq != p.Seq {
+		t.Fatalf("got %+v", e)
+	}
+}
+
+// TestWatchResumes: a client whose connection is cut goes on where it was, by the id that
+// it saw last, also where the event of that id was none that it wants.
+func TestWatchResumes(t *testing.T) {
+	r := newRegistry(t)
+	for i := range 5 {
+		must(r.CreateProject(t.Context(), pedigree.ProjectName(fmt.Sprintf("p%d", i)), ""))(t)
+	}
+	get := func(after string, header string) (string, *http.Response) {
+		req := must(http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/api/v1/watch"+after, nil))(t)
+		if header != "" {
+			req.Header.Set("Last-Event-ID", header)
+		}
+		resp := must(http.DefaultClient.Do(req))(t)
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Scan() {
+			if id, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+				return id, resp
+			}
+		}
+		return "", resp
+	}
+	if data, resp := get("?after=-1", "4"); !strings.HasSuffix(data, `"seq":5,`+data[strings.LastIndex(data, `"leaf"`):]) || resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("got %s with %v", data, resp.Header)
+	}
+	for _, bad := range []struct{ query, header string }{{"?after=99", ""}, {"?after=x", ""}, {"", "x"}, {"?type=nope", ""}, {"?model=nobody", ""}, {"?project=nobody", ""}, {"?afte=1", ""}} {
+		if _, resp := get(bad.query, bad.header); resp.StatusCode < 400 || resp.StatusCode >= 500 {
+			t.Errorf("%+v: got %s", bad, resp.Status)
+		}
+	}
+}
+
+// TestWatchSlowClient: a client that does not read is cut, and holds nobody up.
+func TestWatchSlowClient(t *testing.T) {
+	r := newRegistry(t)
+	r.late = -29800 * time.Millisecond // of the 30 s that it may take, 0.2 are left
+	long := strings.Repeat("x", 90_000)
+	for i := range 200 { // more than the buffers of a connection hold
+		must(r.CreateProject(t.Context(), pedigree.ProjectName(fmt.Sprintf("p%d", i)), long))(t)
+	}
+	u := must(url.Parse(r.url))(t)
+	conn := must(net.Dial("tcp", u.Host))(t)
+	defer func() { _ = conn.Close() }()
+	_ = conn.(*net.TCPConn).SetReadBuffer(4096)
+	fmt.Fprintf(conn, "GET /api/v1/watch?after=-1 HTTP/1.1\r\nHost: %s\r\n\r\n", u.Host)
+	deadline := time.Now().Add(15 * time.Second)
+	for joined := false; ; time.Sleep(10 * time.Millisecond) {
+		n := r.feed.Watchers()
+		if joined = joined || n > 0; joined && n == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the client was not cut")
+		}
+	}
+}
