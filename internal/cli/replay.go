@@ -153,6 +153,50 @@ func (a *app) readPrediction(ctx context.Context, name, id string) (pedigree.Pre
 	return found, failure
 }
 
+// loggedPrediction reads what names a logged prediction: the line itself, or a file that
+// holds such lines; ok is false for anything else.
+func (a *app) loggedPrediction(ctx context.Context, what, id string) (p pedigree.Prediction, ok bool, err error) {
+	if strings.HasPrefix(what, "{") {
+		p, err = pedigree.ParsePrediction([]byte(what))
+		return p, true, err
+	}
+	if what != "-" && !holdsPredictions(what) {
+		return p, false, nil
+	}
+	p, err = a.readPrediction(ctx, what, id)
+	return p, true, err
+}
+
+// holdsPredictions says whether a file looks like a log of predictions: a file may have the
+// name of a model by chance.
+func holdsPredictions(name string) bool {
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	begin := make([]byte, 64<<10)
+	n, _ := io.ReadFull(f, begin)
+	return bytes.Contains(begin[:n], []byte(`"pedigree.prediction/`)) || bytes.HasPrefix(begin, gzipMagic)
+}
+
+// namedBy is what a line is found by, the surest first.
+func namedBy(p *pedigree.Prediction) string {
+	switch {
+	case p.Deployment != "":
+		return p.Deployment
+	case p.Target != "":
+		return string(p.Target)
+	case p.Model != "" && p.Version != 0:
+		return pedigree.Reference{Model: p.Model, Version: p.Version}.String()
+	}
+	return string(p.Digest)
+}
+
 // trace finds the version, gathers the events that its facts rest on, and makes the facts.
 func (r *replay) trace(ctx context.Context) error {
 	q, err := r.find(ctx)
