@@ -588,10 +588,10 @@ func (a *app) replayPage(w io.Writer, out *pedigree.Replay) {
 	}
 	page.line("prediction", p.ID, stamp(p.Time)+" UTC", instance)
 	page.line("version", version, "found by the "+out.FoundBy+" of the line")
-	page.line("registered", stamp(f.RegisteredAt)+" UTC", "by "+f.RegisteredBy)
+	page.line("registered", stamp(f.RegisteredAt)+" UTC", "by "+a.who(f.RegisteredBy))
 	if d := f.Deployment; d != nil {
 		page.line("deployment", d.ID, string(d.Role)+" at "+string(d.Target))
-		page.line("", replayInterval(d))
+		page.line("", a.replayInterval(d))
 		var policies []string
 		for _, ref := range d.Decision.Policies {
 			policies = append(policies, fmt.Sprintf("%s (event %d)", ref.Scope, ref.Seq))
@@ -606,7 +606,7 @@ func (a *app) replayPage(w io.Writer, out *pedigree.Replay) {
 		if o.Past || o.Stale {
 			note = "(counted no more)"
 		}
-		page.line(string(o.Verdict), stamp(o.At)+" UTC", "by "+o.By, o.Comment, note)
+		page.line(string(o.Verdict), stamp(o.At)+" UTC", "by "+a.who(o.By), o.Comment, note)
 	}
 	a.codeLines(page, &pedigree.Record{Code: f.Code})
 	page.line("image", f.Image)
@@ -630,7 +630,7 @@ func (a *app) replayPage(w io.Writer, out *pedigree.Replay) {
 }
 
 // replayInterval is when a deployment was active.
-func replayInterval(d *pedigree.Deployment) string {
+func (a *app) replayInterval(d *pedigree.Deployment) string {
 	if d.ActiveAt == nil {
 		return "never active"
 	}
@@ -638,7 +638,7 @@ func replayInterval(d *pedigree.Deployment) string {
 	if d.EndedAt != nil {
 		out += " to " + stamp(*d.EndedAt) + " UTC, then " + strings.ReplaceAll(string(d.State), "_", " ")
 	}
-	return out + ", opened by " + d.OpenedBy
+	return out + ", opened by " + a.who(d.OpenedBy)
 }
 
 // comparisonLine is a comparison in a sentence.
