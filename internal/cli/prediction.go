@@ -368,6 +368,9 @@ func (a *app) predictionPage(w io.Writer, out *predictionCheck) {
 	}
 }
 
+// gzipMagic begins a file that gzip packed.
+var gzipMagic = []byte{0x1f, 0x8b}
+
 // readPredictions gives every line of a log to each, with its number from 1: of a file or
 // of standard input, plain or gzip. Blank lines are none. A line that is too long comes
 // cut, a byte over the limit.
@@ -382,7 +385,7 @@ func (a *app) readPredictions(ctx context.Context, name string, each func(n int,
 		in = f
 	}
 	r := bufio.NewReaderSize(in, 256<<10)
-	if magic, _ := r.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+	if magic, _ := r.Peek(2); bytes.Equal(magic, gzipMagic) {
 		z, err := gzip.NewReader(r)
 		if err != nil {
 			return pedigree.Errorf(pedigree.CodeCorrupt, "%s can't be unpacked: %w", name, err)

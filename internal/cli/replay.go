@@ -153,6 +153,50 @@ func (a *app) readPrediction(ctx context.Context, name, id string) (pedigree.Pre
 	return found, failure
 }
 
+// loggedPrediction reads what names a logged prediction: the line itself, or a file that
+// holds such lines; ok is false for anything else.
+func (a *app) loggedPrediction(ctx context.Context, what, id string) (p pedigree.Prediction, ok bool, err error) {
+	if strings.HasPrefix(what, "{") {
+		p, err = pedigree.ParsePrediction([]byte(what))
+		return p, true, err
+	}
+	if what != "-" && !holdsPredictions(what) {
+		return p, false, nil
+	}
+	p, err = a.readPrediction(ctx, what, id)
+	return p, true, err
+}
+
+// holdsPredictions says whether a file looks like a log of predictions: a file may have the
+// name of a model by chance.
+func holdsPredictions(name string) bool {
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	begin := make([]byte, 64<<10)
+	n, _ := io.ReadFull(f, begin)
+	return bytes.Contains(begin[:n], []byte(`"pedigree.prediction/`)) || bytes.HasPrefix(begin, gzipMagic)
+}
+
+// namedBy is what a line is found by, the surest first.
+func namedBy(p *pedigree.Prediction) string {
+	switch {
+	case p.Deployment != "":
+		return p.Deployment
+	case p.Target != "":
+		return string(p.Target)
+	case p.Model != "" && p.Version != 0:
+		return pedigree.Reference{Model: p.Model, Version: p.Version}.String()
+	}
+	return string(p.Digest)
+}
+
 // trace finds the version, gathers the events that its facts rest on, and makes the facts.
 func (r *replay) trace(ctx context.Context) error {
 	q, err := r.find(ctx)
@@ -544,10 +588,10 @@ func (a *app) replayPage(w io.Writer, out *pedigree.Replay) {
 	}
 	page.line("prediction", p.ID, stamp(p.Time)+" UTC", instance)
 	page.line("version", version, "found by the "+out.FoundBy+" of the line")
-	page.line("registered", stamp(f.RegisteredAt)+" UTC", "by "+f.RegisteredBy)
+	page.line("registered", stamp(f.RegisteredAt)+" UTC", "by "+a.who(f.RegisteredBy))
 	if d := f.Deployment; d != nil {
 		page.line("deployment", d.ID, string(d.Role)+" at "+string(d.Target))
-		page.line("", replayInterval(d))
+		page.line("", a.replayInterval(d))
 		var policies []string
 		for _, ref := range d.Decision.Policies {
 			policies = append(policies, fmt.Sprintf("%s (event %d)", ref.Scope, ref.Seq))
@@ -562,7 +606,7 @@ func (a *app) replayPage(w io.Writer, out *pedigree.Replay) {
 		if o.Past || o.Stale {
 			note = "(counted no more)"
 		}
-		page.line(string(o.Verdict), stamp(o.At)+" UTC", "by "+o.By, o.Comment, note)
+		page.line(string(o.Verdict), stamp(o.At)+" UTC", "by "+a.who(o.By), o.Comment, note)
 	}
 	a.codeLines(page, &pedigree.Record{Code: f.Code})
 	page.line("image", f.Image)
@@ -586,7 +630,7 @@ func (a *app) replayPage(w io.Writer, out *pedigree.Replay) {
 }
 
 // replayInterval is when a deployment was active.
-func replayInterval(d *pedigree.Deployment) string {
+func (a *app) replayInterval(d *pedigree.Deployment) string {
 	if d.ActiveAt == nil {
 		return "never active"
 	}
@@ -594,7 +638,7 @@ func replayInterval(d *pedigree.Deployment) string {
 	if d.EndedAt != nil {
 		out += " to " + stamp(*d.EndedAt) + " UTC, then " + strings.ReplaceAll(string(d.State), "_", " ")
 	}
-	return out + ", opened by " + d.OpenedBy
+	return out + ", opened by " + a.who(d.OpenedBy)
 }
 
 // comparisonLine is a comparison in a sentence.

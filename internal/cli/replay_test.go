@@ -216,6 +216,37 @@ func TestReplayOfDeployments(t *testing.T) {
 	}
 }
 
+// TestWhichPrediction asks which version a logged prediction is of.
+func TestWhichPrediction(t *testing.T) {
+	d := newDeployed(t)
+	for _, tt := range []struct {
+		name   string
+		change func(p *pedigree.Prediction)
+		want   string
+	}{
+		{"by its deployment", func(p *pedigree.Prediction) { p.Deployment, p.Time = d.first.ID, d.between }, "tumour/1"},
+		{"by its target and time", func(p *pedigree.Prediction) { p.Time = d.between }, "tumour/1"},
+		{"by its target, now", func(*pedigree.Prediction) {}, "tumour/2"},
+		{"by its version", func(p *pedigree.Prediction) { p.Target, p.Model, p.Version = "", "tumour", 3 }, "tumour/3"},
+		{"by its artifact", func(p *pedigree.Prediction) { p.Target, p.Digest = "", d.first.Digest }, "tumour/1"},
+	} {
+		exit, said := d.run("which", d.line(tt.change), "-q")
+		if first, _, _ := strings.Cut(said, "\n"); exit != exitOK || first != tt.want {
+			t.Errorf("%s: exit code %d, %q, want %s", tt.name, exit, said, tt.want)
+		}
+	}
+	line, err := os.ReadFile(d.line(func(p *pedigree.Prediction) { p.Time = d.between }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exit, said := d.run("which", string(line)); exit != exitOK || !strings.Contains(said, "tumour/1") {
+		t.Errorf("the line itself: exit code %d, %q", exit, said)
+	}
+	if exit, said := d.run("which", filepath.Join(d.dir, "v1", "answer.json")); exit != exitNotFound {
+		t.Errorf("another file: exit code %d, %q", exit, said)
+	}
+}
+
 // TestReplayIsTamperEvident changes each part of a file in turn.
 func TestReplayIsTamperEvident(t *testing.T) {
 	d := newDeployed(t)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -13,17 +14,20 @@ import (
 )
 
 func newWhichCommand(a *app) *cobra.Command {
+	id := ""
 	cmd := &cobra.Command{
 		Use:   "which X",
-		Short: "Which version is that: of a target, a deployment, a digest, an image, an instance …",
+		Short: "Which version is that: of a target, a deployment, a digest, an image, a logged prediction …",
 		Long: `Which answers the first question of an incident. X is a target (prod/fraud-api), a deployment
 (dep_…), a model or a version, a digest of an artifact or of an image (sha256:…), an image, an
-instance (a pod, a host), or the URL of a dashboard. The answer is the version with its whole
-record, the deployment, who put it there and why, where to look, and how to go back.`,
+instance (a pod, a host), the URL of a dashboard, or a logged prediction: the line itself, or a
+file that holds it; it is asked about as of its own time. The answer is the version with its
+whole record, the deployment, who put it there and why, where to look, and how to go back.`,
 		Example: `  pedigree which prod/fraud-api
   pedigree which prod/fraud-api --at -2h
   pedigree which sha256:9f86d0…
-  pedigree which fraud-api-7d9c`,
+  pedigree which fraud-api-7d9c
+  pedigree which predictions.jsonl --id r-4711`,
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -35,7 +39,16 @@ record, the deployment, who put it there and why, where to look, and how to go b
 			if err != nil {
 				return err
 			}
-			list, err := c.Which(cmd.Context(), args[0], at)
+			what := args[0]
+			if line, ok, err := a.loggedPrediction(cmd.Context(), what, id); err != nil {
+				return err
+			} else if ok {
+				c, what = c.In(cmp.Or(line.Project, a.projectName())), namedBy(&line)
+				if at.IsNow() && line.Time.Before(a.now()) {
+					at = pedigree.At{Time: line.Time.UTC()}
+				}
+			}
+			list, err := c.Which(cmd.Context(), what, at)
 			if err != nil {
 				return err
 			}
@@ -54,6 +67,7 @@ record, the deployment, who put it there and why, where to look, and how to go b
 		},
 	}
 	a.atFlag(cmd)
+	cmd.Flags().StringVar(&id, "id", "", "the `ID` of the logged prediction, where the file holds more than one")
 	return cmd
 }
 
