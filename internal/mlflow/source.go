@@ -416,6 +416,11 @@ func cardOf(v *pedigree.Version) registrar.Card {
 	for _, a := range v.Record.Attributes() {
 		c.Points.Add(a)
 	}
+	for _, stage := range v.Completeness { // which know whether a policy asks for an approval
+		if stage.Stage == pedigree.StageDeploy {
+			c.Points["approval"] = !slices.ContainsFunc(stage.Missing, func(g pedigree.Gap) bool { return g.Field == "approval" })
+		}
+	}
 	return c
 }
 

@@ -113,6 +113,13 @@ WHERE v.seq IN (`+in+") AND v.deleted_seq IS NULL AND n.to_seq IS NULL", args, f
 	if err != nil {
 		return nil, err
 	}
+	states, needed, err := tx.approvalStates(ctx, seqs)
+	if err != nil {
+		return nil, err
+	}
+	for seq, c := range cards {
+		c.Points["approval"] = !needed[seq] || states[seq] == pedigree.ApprovalApproved
+	}
 	in, args = list(nil, compact(models))
 	if len(args) == 0 {
 		return cards, nil
