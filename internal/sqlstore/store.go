@@ -16,6 +16,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -56,6 +57,7 @@ type Store struct {
 	stopped chan struct{}
 	closing sync.Once
 	readers *pool
+	head    atomic.Pointer[head] // the last one that was read
 	pgx     *pgxpool.Pool
 	reports map[string]int // of the writer alone: reports of a run since it was folded
 	grown   signal
