@@ -31,7 +31,7 @@ func TestExitCodes(t *testing.T) {
 		pedigree.CodeRefused: 4, pedigree.CodePrecondition: 4, pedigree.CodeForbidden: 4,
 		pedigree.CodeConflict: 5, pedigree.CodeExists: 5,
 		pedigree.CodeUnavailable: 1, pedigree.CodeCorrupt: 1, pedigree.CodeInternal: 1, pedigree.CodeTooLarge: 1,
-		pedigree.CodeUnsupported: 1, pedigree.CodeUnauthenticated: 1,
+		pedigree.CodeUnsupported: 1, pedigree.CodeUnauthenticated: 4,
 	} {
 		if got := exitCode(pedigree.Errorf(code, "x")); got != want {
 			t.Errorf("%s: got %d, want %d", code, got, want)
