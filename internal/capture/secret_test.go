@@ -48,6 +48,7 @@ func TestFindSecrets(t *testing.T) {
 		{"", "KEY = '''" + pem + "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES\n\n" + body, "private key"},
 		{"id", "-----BEGIN OPENSSH PRIVATE" + " KEY-----\n" + body, "private key"},
 		{"", `t = "` + "hf_" + letters[:34] + `"`, "Hugging Face token"},
+		{"", `token: ` + "pdg_" + "b7k2mzq5x3w4c6ydn2rtj5sfhaeg4l7uvpo3i6kmzq5x3w4c6ydn", "Pedigree token"},
 		{"", `t = "` + "api_org_" + letters[:34] + `"`, "Hugging Face token"},
 		{"", `openai.api_key = "` + "sk-" + base36 + "AbCdEfGh" + `"`, "OpenAI key"},
 		{"", `k = "` + "sk-proj-" + base36 + `"`, "OpenAI or Anthropic key"},

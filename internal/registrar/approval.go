@@ -125,13 +125,24 @@ func (r *Registrar) Requests(ctx context.Context, p pedigree.Principal, project 
 			out.Next = encodeCursor(requests[page.Size()-1])
 		}
 		items, err := tx.Summaries(ctx, versions)
-		for _, s := range items {
-			if project != "" || r.authorise(ctx, tx, p, pedigree.RecordsRead, s.Project) == nil {
+		if err != nil {
+			return err
+		}
+		reach, err := r.reach(ctx, tx, p, pedigree.RecordsRead)
+		if err != nil {
+			return err
+		}
+		for _, s := range items { // what the caller may not see is left out, and no refusal
+			id, err := r.knownProject(ctx, tx, s.Project)
+			if err != nil {
+				return err
+			}
+			if reach.has(id) {
 				out.Items = append(out.Items, s)
 			}
 		}
 		out.AsOf = tx.AsOf()
-		return err
+		return nil
 	})
 	return out, err
 }
