@@ -62,11 +62,6 @@ const (
 	ExecutionFinished EventType = "execution.finished" // exit, inputs, outputs
 
 	InstanceChanged EventType = "instance.changed" // instance, model, version, digest, deployment
-
-	WebhookCreated       EventType = "webhook.created"        // project, format, and those of webhook.edited
-	WebhookEdited        EventType = "webhook.edited"         // name, description, url, types, models, events, active, reason
-	WebhookSecretRotated EventType = "webhook.secret_rotated" // grace_seconds, removed, reason
-	WebhookDeleted       EventType = "webhook.deleted"        // reason
 )
 
 // The event types of accounts and what they may, with their payload fields. Names of
@@ -87,6 +82,14 @@ const (
 	TokenCreated       EventType = "token.created"        // account, scopes, expires_at
 	TokenRevoked       EventType = "token.revoked"        // account
 	AccessDenied       EventType = "access.denied"        // permission, more
+)
+
+// The event types of webhooks, with their payload fields. Their secrets are in none of them.
+const (
+	WebhookCreated       EventType = "webhook.created"        // project, format, and those of webhook.edited
+	WebhookEdited        EventType = "webhook.edited"         // name, description, url, types, models, events, active, reason
+	WebhookSecretRotated EventType = "webhook.secret_rotated" // grace_seconds, removed, reason
+	WebhookDeleted       EventType = "webhook.deleted"        // reason
 )
 
 // EventTypes lists every type, in the order above.

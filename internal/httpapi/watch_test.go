@@ -128,6 +128,64 @@ func TestWatchOtherProcess(t *testing.T) {
 	}
 }
 
+// TestWatchAccess: of what a watcher may not read it gets number and leaf, and nothing where
+// it has chosen; what it may read is what it may now; a token that ends, ends its watch.
+func TestWatchAccess(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *registry) {
+		ctx := t.Context()
+		root := r.mustEnable(t)
+		secret := must(root.CreateProject(ctx, "secret", ""))(t)
+		must(root.CreateAccount(ctx, pedigree.NewAccount{Name: "ann"}))(t)
+		must(root.AddBinding(ctx, "default", pedigree.NewBinding{Role: pedigree.Viewer, Member: "ann"}))(t)
+		token := must(root.CreateToken(ctx, pedigree.NewToken{Account: "ann"}))(t)
+		ann := r.as(t, token.Text)
+		before := secret.Seq - 1
+		for _, e := range watch(t, ann, pedigree.WatchQuery{After: &before}, 2) {
+			if e.Envelope != "" || e.Fields != nil || len(e.Leaf) != 32 {
+				t.Fatalf("got %+v", e)
+			}
+		}
+		_, err := ann.CreateWebhook(ctx, "default", client.NewWebhook{URL: "https://ci.example.org/"})
+		wantCode(t, err, pedigree.CodeForbidden)
+		wantCode(t, ann.Watch(ctx, pedigree.WatchQuery{Project: "secret"}, nil), pedigree.CodeNotFound)
+		wantCode(t, r.Watch(ctx, pedigree.WatchQuery{}, nil), pedigree.CodeUnauthenticated)
+
+		// Live: only what is chosen and may be read comes; a role that is given and a token
+		// that is revoked count from that event on.
+		var got []pedigree.Entry
+		ended := make(chan error, 1)
+		go func() {
+			ended <- ann.Watch(ctx, pedigree.WatchQuery{Types: []pedigree.EventType{pedigree.ModelCreated, pedigree.TokenRevoked, pedigree.BindingAdded}}, func(e pedigree.Entry) error {
+				got = append(got, e)
+				return nil
+			})
+		}()
+		for r.feed.Watchers() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		hidden := must(root.In("secret").CreateModel(ctx, "hidden", pedigree.ModelEdit{}))(t)
+		open := must(root.CreateModel(ctx, "open", pedigree.ModelEdit{}))(t)
+		must(root.AddBinding(ctx, "secret", pedigree.NewBinding{Role: pedigree.Viewer, Member: "ann"}))(t)
+		seen := must(root.In("secret").CreateModel(ctx, "seen", pedigree.ModelEdit{}))(t)
+		time.Sleep(100 * time.Millisecond)
+		if err := root.RevokeToken(ctx, token.ID); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			wantCode(t, err, pedigree.CodeUnauthenticated)
+		case <-time.After(20 * time.Second):
+			t.Fatal("the watch went on without a token")
+		}
+		has := func(seq int64) bool {
+			return slices.ContainsFunc(got, func(e pedigree.Entry) bool { return e.Seq == seq && e.Envelope != "" })
+		}
+		if has(hidden.Seq) || !has(open.Seq) || !has(seen.Seq) {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
 // TestWatchResumes: a client whose connection is cut goes on where it was, by the id that
 // it saw last, also where the event of that id was none that it wants.
 func TestWatchResumes(t *testing.T) {

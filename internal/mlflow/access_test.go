@@ -98,6 +98,13 @@ var endpoints = map[string]access{
 	"GET /get-artifact":                                               {pedigree.BytesRead, "run_id=RUN&path=y", "", false, false},
 	"GET /model-versions/get-artifact":                                {pedigree.BytesRead, "name=absent&version=1&path=x", "", false, false},
 
+	"POST /api/2.0/mlflow/webhooks":                {pedigree.WebhooksWrite, "", `{"name":"n","url":"https://10.0.0.1/","events":[{"entity":"PROMPT","action":"CREATED"}]}`, false, false},
+	"GET /api/2.0/mlflow/webhooks":                 {pedigree.WebhooksWrite, "", "", false, false},
+	"GET /api/2.0/mlflow/webhooks/{webhook}":       {pedigree.WebhooksWrite, "", "", false, false},
+	"PATCH /api/2.0/mlflow/webhooks/{webhook}":     {pedigree.WebhooksWrite, "", `{"name":"x"}`, false, false},
+	"DELETE /api/2.0/mlflow/webhooks/{webhook}":    {pedigree.WebhooksWrite, "", "", false, false},
+	"POST /api/2.0/mlflow/webhooks/{webhook}/test": {pedigree.WebhooksWrite, "", "{}", false, false},
+
 	"GET /version":                               {"", "", "", false, false},
 	"GET /api/3.0/mlflow/server-info":            {"", "", "", false, false},
 	"GET /api/3.0/mlflow/workspaces":             {pedigree.RecordsRead, "", "", true, true},
@@ -164,7 +171,7 @@ func TestRolesOnEndpoints(t *testing.T) {
 			t.Errorf("%s has no row in the table", name)
 			continue
 		}
-		path := strings.NewReplacer("{model}", "m-absent", "{key...}", "a", "{path...}", "absent/x", "{workspace}", "default").Replace(route.Pattern)
+		path := strings.NewReplacer("{model}", "m-absent", "{key...}", "a", "{path...}", "absent/x", "{workspace}", "default", "{webhook}", "whk_absent").Replace(route.Pattern)
 		if e.query != "" {
 			path += "?" + strings.ReplaceAll(e.query, "RUN", run.ID)
 		}
