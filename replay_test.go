@@ -7,11 +7,7 @@ import (
 	"time"
 )
 
-<<<<<<< HEAD
-const replayedDeployment = "dep_0193a3c5e8b07aa48f2d3c4b5a697887"
-=======
 const replayedID = "dep_0193a3c5e8b07aa48f2d3c4b5a697887"
->>>>>>> predict
 
 // replayEvents are the life of a version that was deployed and replaced.
 func replayEvents() []Event {
@@ -34,13 +30,8 @@ func replayEvents() []Event {
 	add(3, VersionAmended, "mdl_1/7", Payload{"owner": "team:fraud"})
 	add(4, ApprovalGranted, "mdl_1/7", Payload{"record_digest": testDigest("r"), "comment": "fine"})
 	add(5, TargetCreated, "tgt_1", Payload{"project": "prj_1", "name": "prod/fraud-api"})
-<<<<<<< HEAD
-	add(6, DeploymentOpened, replayedDeployment, Payload{"target": "tgt_1", "model": "mdl_1", "version": 7, "role": RolePrimary, "confirm": ConfirmReport, "decision": Decision{RecordDigest: testDigest("r"), Policies: []PolicyRef{{Scope: "instance", Seq: 9}}}})
-	add(7, DeploymentActivated, replayedDeployment, Payload{"target": "tgt_1", "model": "mdl_1", "version": 7, "role": RolePrimary, "how": "report", "ends_as": DeploymentSuperseded})
-=======
 	add(6, DeploymentOpened, replayedID, Payload{"target": "tgt_1", "model": "mdl_1", "version": 7, "role": RolePrimary, "confirm": ConfirmReport, "decision": Decision{RecordDigest: testDigest("r"), Policies: []PolicyRef{{Scope: "instance", Seq: 9}}}})
 	add(7, DeploymentActivated, replayedID, Payload{"target": "tgt_1", "model": "mdl_1", "version": 7, "role": RolePrimary, "how": "report", "ends_as": DeploymentSuperseded})
->>>>>>> predict
 	add(8, DeploymentActivated, "dep_canary", Payload{"target": "tgt_1", "model": "mdl_1", "version": 8, "role": RoleCanary, "how": "report", "ends_as": DeploymentSuperseded})
 	add(20, VersionAmended, "mdl_1/7", Payload{"owner": "team:late"})
 	add(21, ApprovalRevoked, "mdl_1/7", Payload{"comment": "too late"})
@@ -50,11 +41,7 @@ func replayEvents() []Event {
 }
 
 func replayQuestion(minute int) ReplayQuestion {
-<<<<<<< HEAD
-	return ReplayQuestion{ModelID: "mdl_1", Version: 7, Deployment: replayedDeployment, At: testNow.Add(time.Duration(minute) * time.Minute)}
-=======
 	return ReplayQuestion{ModelID: "mdl_1", Version: 7, Deployment: replayedID, At: testNow.Add(time.Duration(minute) * time.Minute)}
->>>>>>> predict
 }
 
 func TestFoldReplay(t *testing.T) {
@@ -104,11 +91,7 @@ func TestFoldReplayNeeds(t *testing.T) {
 		{ModelCreated, "mdl_1", "made model mdl_1"},
 		{ProjectCreated, "prj_1", "made model mdl_1"},
 		{TargetCreated, "tgt_1", "made target tgt_1"},
-<<<<<<< HEAD
-		{DeploymentOpened, replayedDeployment, "opened deployment"},
-=======
 		{DeploymentOpened, replayedID, "opened deployment"},
->>>>>>> predict
 	} {
 		var events []Event
 		for _, e := range replayEvents() {
@@ -140,11 +123,7 @@ func TestContradictions(t *testing.T) {
 	}
 	whole := func() *ReplayedPrediction {
 		return &ReplayedPrediction{
-<<<<<<< HEAD
-			Time: testNow.Add(10 * time.Minute), Project: "risk", Model: "fraud", Version: 7, Digest: testDigest("m"), Target: "prod/fraud-api", Deployment: replayedDeployment,
-=======
 			Time: testNow.Add(10 * time.Minute), Project: "risk", Model: "fraud", Version: 7, Digest: testDigest("m"), Target: "prod/fraud-api", Deployment: replayedID,
->>>>>>> predict
 		}
 	}
 	for _, tt := range []struct {
@@ -174,9 +153,5 @@ func TestContradictions(t *testing.T) {
 	p.Time = testNow
 	checkEqual(t, "before everything", len(f.Contradictions(p)), 2)
 	f.Deployment.ActiveAt = nil
-<<<<<<< HEAD
-	checkEqual(t, "never active", f.Contradictions(whole()), []string{"deployment " + replayedDeployment + " was never active"})
-=======
 	checkEqual(t, "never active", f.Contradictions(whole()), []string{"deployment " + replayedID + " was never active"})
->>>>>>> predict
 }
