@@ -47,6 +47,7 @@ func checkEveryRoute(t *testing.T, r *registry) {
 	testLog(t, r)
 	testWatch(t, r)
 	testWebhooks(t, r)
+	testLifecycle(t, r)
 
 	resp := must(http.Get(r.url + "/api/v1/openapi.json"))(t)
 	body := must(io.ReadAll(resp.Body))(t)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
@@ -76,9 +77,36 @@ func (a *API) editTarget(c *call) error {
 		return err
 	}
 	t, err := a.registrar.EditTarget(c.ctx(), c.principal, project, name, func(spec *pedigree.TargetSpec) error {
-		return httpx.Decode(c.body, spec)
+		merged, err := mergePatch(spec, c.body)
+		if err != nil {
+			return err
+		}
+		*spec = pedigree.TargetSpec{}
+		return httpx.Decode(merged, spec)
 	}, ifMatch)
 	return c.answerTagged(t.Changed, t, err)
+}
+
+// mergePatch lays the members of a JSON object over those of v (RFC 7396, one level deep):
+// null takes one away.
+func mergePatch(v any, patch []byte) ([]byte, error) {
+	whole, fields := map[string]json.RawMessage{}, map[string]json.RawMessage{}
+	text, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(text, &whole)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := httpx.Decode(patch, &fields); err != nil {
+		return nil, err
+	}
+	for key, value := range fields {
+		if whole[key] = value; string(value) == "null" {
+			delete(whole, key)
+		}
+	}
+	return json.Marshal(whole)
 }
 
 func (a *API) deleteTarget(c *call) error {
