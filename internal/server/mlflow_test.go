@@ -225,7 +225,7 @@ func startMLflow(t *testing.T, python string, flags ...string) string {
 	go func() { _ = cmd.Wait(); close(ended) }()
 	t.Cleanup(func() { stopTogether(cmd); <-ended })
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
-	deadline := time.After(3 * time.Minute)
+	deadline := time.After(10 * time.Minute) // a busy machine needs minutes to import it
 	for {
 		if r, err := http.Get(url + "/health"); err == nil {
 			_ = r.Body.Close()
