@@ -242,3 +242,43 @@ func TestWatchSlowClient(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkWatch appends one event at a time while 100 clients watch over HTTP, and reports
+// how long after the append was acknowledged they had it.
+func BenchmarkWatch(b *testing.B) {
+	r := newRegistry(b)
+	const watchers = 100
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	arrived := make(chan time.Time, watchers)
+	var group sync.WaitGroup
+	for range watchers {
+		group.Go(func() {
+			_ = r.Watch(ctx, pedigree.WatchQuery{Types: []pedigree.EventType{pedigree.ProjectCreated}}, func(pedigree.Entry) error {
+				arrived <- time.Now()
+				return nil
+			})
+		})
+	}
+	for r.feed.Watchers() < watchers {
+		time.Sleep(time.Millisecond)
+	}
+	var waits []time.Duration
+	n := 0
+	for b.Loop() {
+		n++
+		_, err := r.registrar.CreateProject(ctx, pedigree.Operator, pedigree.ProjectName(fmt.Sprintf("p%d", n)), "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		acknowledged := time.Now()
+		for range watchers {
+			waits = append(waits, max((<-arrived).Sub(acknowledged), 0))
+		}
+	}
+	cancel()
+	group.Wait()
+	slices.Sort(waits)
+	b.ReportMetric(float64(waits[len(waits)/2].Microseconds()), "µs-p50")
+	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds()), "µs-p99")
+}

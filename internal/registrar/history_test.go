@@ -56,8 +56,9 @@ var (
 	kinds   = []string{
 		"create", "register", "register", "register", "import", "edit", "tag", "untag", "tagmodel", "alias", "alias", "unalias",
 		"archive", "restore", "amend", "amend", "describe", "rename", "deletemodel", "deleteversion", "stage", "stage", "redact", "redact", "redact",
+		"webhook", "webhook", "webhookedit", "webhookdelete",
 	}
-	fields = []string{"owner", "params", "metrics", "tags", "value", "description", "data", "reason", "note", "run", "purpose", "rollback_note", "imported"}
+	fields = []string{"url", "owner", "params", "metrics", "tags", "value", "description", "data", "reason", "note", "run", "purpose", "rollback_note", "imported"}
 )
 
 // legal draws a text of any legal Unicode.
@@ -134,6 +135,23 @@ func (o op) run(ctx context.Context, r *registry) pedigree.ErrorCode {
 		_, err = r.DeleteVersion(ctx, me, ref, o.Text, o.Seq%2 == 0, nil)
 	case "stage":
 		_, err = r.Transition(ctx, me, ref, pedigree.VersionStages[int(o.Seq)%4], o.Version > 2)
+	case "webhook":
+		url := "https://" + string(o.Alias) + ".example.org/"
+		_, err = r.CreateWebhook(ctx, me, "default", registrar.NewWebhook{Format: pedigree.FormatStandard, WebhookEdit: pedigree.WebhookEdit{
+			URL: &url, Name: &o.Text, Types: &[]string{"alias.*"}, Models: &[]string{string(o.Model)},
+		}})
+	case "webhookedit", "webhookdelete":
+		list, listErr := r.Webhooks(ctx, me, registrar.WebhookList{Project: "default"}, pedigree.Page{})
+		if listErr != nil || len(list.Items) == 0 {
+			return pedigree.CodeOf(listErr)
+		}
+		id := list.Items[int(o.Seq)%len(list.Items)].ID
+		if o.Kind == "webhookdelete" {
+			err = r.DeleteWebhook(ctx, me, "default", id, o.Text, nil)
+			break
+		}
+		on := o.Version%2 == 0
+		_, err = r.EditWebhook(ctx, me, "default", id, pedigree.WebhookEdit{Active: &on, Description: &o.Text, Types: &[]string{}, Reason: o.Key}, nil)
 	case "redact":
 		_, err = r.Redact(ctx, me, o.Seq, []string{o.Field}, "asked to")
 	}
@@ -158,7 +176,7 @@ func mustOpenFixed(t *testing.T, database string) *registry {
 	}
 	n := 0
 	r, err := registrar.Open(context.Background(), registrar.Config{
-		Store: store, Blobs: blob.NewMemory(), Now: time.Now,
+		Store: store, Blobs: blob.NewMemory(), Now: time.Now, Rand: rand.Reader,
 		NewID:  func(prefix string) string { n++; return fmt.Sprintf("%s_%032d", prefix, n) },
 		Signer: func() (*ledger.Signer, error) { return ledger.NewSigner(key) },
 	})
@@ -190,6 +208,11 @@ func (r *registry) answers(t *rapid.T, at pedigree.At) string {
 	add(models, err)
 	if at.IsNow() {
 		r.cards(add)
+		hooks, err := r.Webhooks(ctx, me, registrar.WebhookList{All: true}, pedigree.Page{})
+		for i := range hooks.Items {
+			hooks.Items[i].UpdatedAt = time.Time{}
+		}
+		add(hooks, err)
 	}
 	for _, m := range models.Items {
 		add(r.Model(ctx, me, "default", m.Name, at))
