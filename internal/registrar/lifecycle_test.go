@@ -94,17 +94,23 @@ func drawStep(t *rapid.T) step {
 
 // lifeBegin is how every life begins: with something to deploy.
 var lifeBegin = []step{
-	{Kind: "register", Who: "ann", Model: "fraud"}, {Kind: "register", Who: "bob", Model: "fraud"}, {Kind: "register", Who: "ann", Model: "fraud"},
-	{Kind: "register", Who: "eve", Model: "churn"}, {Kind: "register", Who: "eve", Model: "churn"},
+	{Kind: "register", Who: "ann", Model: "fraud"},
+	{Kind: "register", Who: "bob", Model: "fraud"},
+	{Kind: "register", Who: "ann", Model: "fraud"},
+	{Kind: "register", Who: "eve", Model: "churn"},
+	{Kind: "register", Who: "eve", Model: "churn"},
 }
 
 // lifeRunning is how half of them go on: with something to go back to.
 var lifeRunning = []step{
-	{Kind: "deploy", Who: "ann", Model: "fraud", Version: 1, Target: "prod/a", If: -1}, {Kind: "deploy", Who: "ann", Model: "churn", Version: 1, Target: "prod/a", If: -1},
+	{Kind: "deploy", Who: "ann", Model: "fraud", Version: 1, Target: "prod/a", If: -1},
+	{Kind: "deploy", Who: "ann", Model: "churn", Version: 1, Target: "prod/a", If: -1},
 	{Kind: "deploy", Who: "ann", Model: "fraud", Version: 2, Target: "prod/a", If: 1, Image: "registry.example.org/serve:2"},
 	{Kind: "deploy", Who: "ann", Model: "fraud", Version: 3, Target: "prod/a", If: 2},
-	{Kind: "deploy", Who: "ann", Model: "fraud", Version: 1, Target: "prod/b", If: 0}, {Kind: "report", Who: "ann"},
-	{Kind: "deploy", Who: "ann", Model: "fraud", Version: 2, Target: "prod/b", If: -1}, {Kind: "report", Who: "ann"},
+	{Kind: "deploy", Who: "ann", Model: "fraud", Version: 1, Target: "prod/b", If: 0},
+	{Kind: "report", Who: "ann"},
+	{Kind: "deploy", Who: "ann", Model: "fraud", Version: 2, Target: "prod/b", If: -1},
+	{Kind: "report", Who: "ann"},
 }
 
 // number names a version of the model world.
