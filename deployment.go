@@ -329,18 +329,40 @@ func (d *Deployment) end(state DeploymentState, e *Event) {
 	d.State, d.EndedAt, d.EndedBy, d.EndSeq, d.EndReason = state, &e.Time, e.Actor, &e.Seq, e.String("reason")
 }
 
+// WayBack looks, among the deployments of a target, for the one that a rollback restores:
+// the latest earlier primary that was active, with another version or another image or
+// configuration than what stands there, and is not bad. What was marked so, or rolled back,
+// was bad, and with it every earlier deployment of the same: going back twice never leads
+// to where the first time led away from.
+type WayBack struct {
+	// Current is what stands there, nil for nothing.
+	Current *Deployment
+	judged  map[string]bool
+}
+
+// Fits says whether d is the one. It is to be asked of each deployment, newest first, until
+// one fits.
+func (w *WayBack) Fits(d *Deployment) bool {
+	if d.Role != RolePrimary || d.ActiveSeq == nil || w.judged[d.what()] || w.Current != nil && d.Seq > w.Current.Seq {
+		return false
+	}
+	if w.judged == nil {
+		w.judged = map[string]bool{}
+	}
+	w.judged[d.what()] = true
+	return !d.Bad && d.State != DeploymentRolledBack && !d.Runs(w.Current)
+}
+
+// Runs says whether d runs what other does: the version, with the image and configuration.
+func (d *Deployment) Runs(other *Deployment) bool { return other != nil && d.what() == other.what() }
+
 // RollbackCandidate chooses, among the deployments of a target, newest first, the one that
-// a rollback restores: the latest earlier primary that was active, with another version or
-// another image or configuration than what stands there, and is not marked bad; what was
-// rolled back was bad. It returns nil where there is none.
+// a rollback restores; see [WayBack]. It returns nil where there is none.
 func RollbackCandidate(current *Deployment, history []Deployment) *Deployment {
+	w := WayBack{Current: current}
 	for i := range history {
-		d := &history[i]
-		switch {
-		case d.Role != RolePrimary || d.ActiveSeq == nil || d.Bad || d.State == DeploymentRolledBack:
-		case current != nil && (d.ID == current.ID || d.Seq > current.Seq || d.what() == current.what()):
-		default:
-			return d
+		if w.Fits(&history[i]) {
+			return &history[i]
 		}
 	}
 	return nil

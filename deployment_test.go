@@ -318,6 +318,9 @@ func TestRollbackCandidate(t *testing.T) {
 		{"nothing stands", []string{"2 ended", "1 superseded"}, "0"},
 		{"nothing stands, the last was rolled back", []string{"2 rolled_back", "1 superseded"}, "1"},
 		{"after a rollback, further back", []string{"2 active", "3 rolled_back", "2 superseded", "1 superseded"}, "3"},
+		{"twice back", []string{"1 active", "2 rolled_back", "3 rolled_back", "2 superseded", "1 superseded"}, ""},
+		{"bad when it was restored", []string{"3 active", "2 superseded bad", "4 rolled_back", "2 superseded", "1 superseded"}, "4"},
+		{"deployed anew since", []string{"3 active", "2 superseded", "1 superseded", "2 rolled_back", "1 superseded"}, "1"},
 		{"all bad", []string{"2 active", "1 superseded bad"}, ""},
 	} {
 		var history []Deployment

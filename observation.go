@@ -1,6 +1,7 @@
 package pedigree
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -101,12 +102,18 @@ func (p *Place) Observe(before *Instance, i Instance) []Draft {
 	}
 	for k := range p.Standing {
 		d := &p.Standing[k]
-		if d.State == DeploymentPending && d.Confirm == ConfirmObservation && i.Runs(d) {
+		if d.State == DeploymentPending && d.Confirm == ConfirmObservation && i.Runs(d) && !p.other(&i, d) {
 			drafts = append(drafts, p.activate(d, "observation", "")...)
 			break
 		}
 	}
 	return drafts
+}
+
+// other says that an instance names a deployment that stands at p and is not d: the same
+// version, but not with the image and the configuration of d.
+func (p *Place) other(i *Instance, d *Deployment) bool {
+	return i.Deployment != d.ID && slices.ContainsFunc(p.Standing, func(s Deployment) bool { return s.ID == i.Deployment })
 }
 
 // Finding is the answer to "which version is that?": of a target, a deployment, a digest,

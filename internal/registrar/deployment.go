@@ -27,7 +27,7 @@ func (r *Registrar) Deploy(ctx context.Context, p pedigree.Principal, ref pedigr
 		if err := w.at(ctx, target); err != nil {
 			return decision{}, err
 		}
-		if err := checkCurrent(w.place, ifCurrent); err != nil {
+		if err := checkCurrent(w.place, w.version.ModelID, ifCurrent); err != nil {
 			return decision{}, err
 		}
 		drafts, err := w.deploy(ctx, p, deploy)
@@ -39,8 +39,9 @@ func (r *Registrar) Deploy(ctx context.Context, p pedigree.Principal, ref pedigr
 	return r.opened(ctx, appended)
 }
 
-// checkCurrent compares what stands at a place with what the caller believes.
-func checkCurrent(place *pedigree.Place, ifCurrent *pedigree.VersionNumber) error {
+// checkCurrent compares what stands at a place with what the caller believes: a version of
+// the model that is to be deployed, or nothing.
+func checkCurrent(place *pedigree.Place, modelID string, ifCurrent *pedigree.VersionNumber) error {
 	if ifCurrent == nil {
 		return nil
 	}
@@ -48,7 +49,7 @@ func checkCurrent(place *pedigree.Place, ifCurrent *pedigree.VersionNumber) erro
 	if d := place.Current(); d != nil {
 		n, current = d.Version, string(place.Target.Name)+" runs "+d.Reference().String()
 	}
-	if n == *ifCurrent {
+	if d := place.Current(); n == *ifCurrent && (d == nil || d.ModelID == modelID) {
 		return nil
 	}
 	e := pedigree.Errorf(pedigree.CodeConflict, "%s, not what you expected", current).WithFix("look with: pedigree which %s", place.Target.Name)

@@ -344,7 +344,7 @@ func mustOpenFixed(t *testing.T, database string) *registry {
 	return &registry{Registrar: r, store: store, key: key}
 }
 
-func (r *registry) views(t *rapid.T) string {
+func (r *registry) views(t fatal) string {
 	var b bytes.Buffer
 	if err := r.store.Views(context.Background(), &b); err != nil {
 		t.Fatal(err)

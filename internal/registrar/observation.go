@@ -17,9 +17,8 @@ func (r *Registrar) Observe(ctx context.Context, p pedigree.Principal, project p
 	}
 	var id string
 	_, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
-		var projectID string
 		var err error
-		if projectID, id, err = r.findTarget(ctx, tx, p, pedigree.ObservationsWrite, project, target); err != nil {
+		if _, id, err = r.findTarget(ctx, tx, p, pedigree.ObservationsWrite, project, target); err != nil {
 			return decision{}, err
 		}
 		place, err := tx.Place(ctx, id)
@@ -35,7 +34,7 @@ func (r *Registrar) Observe(ctx context.Context, p pedigree.Principal, project p
 		}
 		i := pedigree.Instance{Instance: o.Instance, Deployment: o.Deployment, Version: o.Version, Digest: o.Digest}
 		if o.Model != "" {
-			if i.ModelID, err = tx.ModelID(ctx, projectID, o.Model); err != nil {
+			if _, i.ModelID, err = modelID(ctx, tx, project, o.Model); err != nil {
 				return decision{}, err
 			}
 		}

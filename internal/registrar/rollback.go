@@ -105,7 +105,12 @@ func (r *Registrar) planRollback(ctx context.Context, tx *sqlstore.Tx, targetID 
 	if plan.policies, err = tx.Policies(ctx, projectID, plan.Project); err != nil {
 		return nil, err
 	}
-	if plan.version, err = tx.Version(ctx, to.Project, to.Model, to.ModelID, to.Version); err != nil {
+	plan.version, err = tx.Version(ctx, to.Project, to.Model, to.ModelID, to.Version)
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound {
+		err = pedigree.Errorf(pedigree.CodeRefused, "%s was deleted since it ran at %s, and can't come back", to.Reference(), plan.Target).
+			WithFix("pedigree rollback %s --to another version, from: pedigree timeline %s", plan.Target, plan.Target)
+	}
+	if err != nil {
 		return nil, err
 	}
 	v := &plan.version
@@ -138,15 +143,20 @@ func (r *Registrar) planRollback(ctx context.Context, tx *sqlstore.Tx, targetID 
 // choose finds the deployment to restore.
 func (plan *rollbackPlan) choose(ctx context.Context, tx *sqlstore.Tx, to string) error {
 	target, current := &plan.place.Target, plan.place.Current()
+	runsAlready := func() error {
+		return pedigree.Errorf(pedigree.CodeRefused, "%s runs %s already: there is nothing to go back to it from", target.Name, to).WithFix("choose another from: pedigree timeline %s", target.Name)
+	}
 	if strings.HasPrefix(to, "dep_") {
 		all, err := tx.DeploymentsByID(ctx, []string{to})
 		if err != nil {
 			return err
 		}
-		if len(all) == 0 || all[0].TargetID != target.ID || all[0].ActiveSeq == nil {
-			return pedigree.Errorf(pedigree.CodeNotFound, "%s was never active at %s", to, target.Name).WithFix("pedigree timeline %s", target.Name)
+		if len(all) == 0 || all[0].TargetID != target.ID || all[0].ActiveSeq == nil || all[0].Role != pedigree.RolePrimary {
+			return pedigree.Errorf(pedigree.CodeNotFound, "%s was never the active primary of %s", to, target.Name).WithFix("pedigree timeline %s", target.Name)
 		}
-		plan.To = all[0]
+		if plan.To = all[0]; plan.To.Runs(current) {
+			return runsAlready()
+		}
 		return nil
 	}
 	number, model := pedigree.VersionNumber(0), pedigree.Name("")
@@ -158,19 +168,16 @@ func (plan *rollbackPlan) choose(ctx context.Context, tx *sqlstore.Tx, to string
 		number, model = ref.Version, ref.Model
 	}
 	before := int64(-1)
+	way, runs := pedigree.WayBack{Current: current}, false
 	for {
 		history, err := tx.Deployments(ctx, sqlstore.DeploymentQuery{Target: target.ID, Role: pedigree.RolePrimary, Activated: true, Before: before, Limit: 100})
 		if err != nil {
 			return err
 		}
-		if to == "" {
-			if c := pedigree.RollbackCandidate(current, history); c != nil {
-				plan.To = *c
-				return nil
-			}
-		}
 		for _, d := range history {
-			if to != "" && d.Version == number && d.Model == model {
+			named := to != "" && d.Version == number && d.Model == model
+			runs = runs || named && d.Runs(current)
+			if named && !d.Runs(current) || to == "" && way.Fits(&d) {
 				plan.To = d
 				return nil
 			}
@@ -180,7 +187,10 @@ func (plan *rollbackPlan) choose(ctx context.Context, tx *sqlstore.Tx, to string
 			break
 		}
 	}
-	if to != "" {
+	switch {
+	case runs:
+		return runsAlready()
+	case to != "":
 		return pedigree.Errorf(pedigree.CodeNotFound, "%s was never active at %s", to, target.Name).WithFix("pedigree deploy %s --to %s, or choose from: pedigree timeline %s", to, target.Name, target.Name)
 	}
 	return pedigree.Errorf(pedigree.CodeRefused, "%s has nothing to go back to: no earlier deployment was active and good", target.Name).

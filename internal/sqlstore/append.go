@@ -683,7 +683,7 @@ func (tx *Tx) Replay(ctx context.Context, p pedigree.Principal) (*Appended, erro
 	case errors.Is(err, errNoRows):
 		return nil, nil
 	case err != nil:
-		return nil, err
+		return nil, tx.s.d.translate(err, "look for an idempotency key")
 	case fingerprint != string(p.Fingerprint):
 		return nil, errKeyReused
 	}
