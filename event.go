@@ -102,9 +102,9 @@ var EventTypes = []EventType{
 	TargetCreated, TargetEdited, TargetDeleted,
 	DeploymentOpened, DeploymentActivated, DeploymentFailed, DeploymentEnded, DeploymentMarked, GateOverridden, TargetReadiness,
 	ExecutionStarted, ExecutionFinished, InstanceChanged,
-	WebhookCreated, WebhookEdited, WebhookSecretRotated, WebhookDeleted,
 	AuthEnabled, AccountCreated, AccountChanged, AccountDisabled, AccountEnabled, AccountErased, GroupCreated, GroupDeleted, GroupMemberAdded,
 	GroupMemberRemoved, BindingAdded, BindingRemoved, TokenCreated, TokenRevoked, AccessDenied,
+	WebhookCreated, WebhookEdited, WebhookSecretRotated, WebhookDeleted,
 }
 
 // structural are the payload fields that hold the registry's structure together:

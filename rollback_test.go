@@ -17,7 +17,9 @@ func states(checks []Check) string {
 
 func TestRollbackChecks(t *testing.T) {
 	approved := &Approval{State: ApprovalApproved, Have: 1, Need: 1}
-	at := func(state ApprovalState) func(*Version) { return func(v *Version) { v.Approval = &Approval{State: state} } }
+	at := func(state ApprovalState) func(*Version) {
+		return func(v *Version) { v.Approval = &Approval{State: state} }
+	}
 	image := "image passed"
 	for _, tt := range []struct {
 		name          string
