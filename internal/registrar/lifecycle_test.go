@@ -701,7 +701,7 @@ func (w *world) protects(a pedigree.Alias) bool {
 func (w *world) alias(o step, v number, c *card) change {
 	at := w.aliases[o.Model][o.Alias]
 	switch {
-	case c.archived:
+	case c.archived || c.withdrawn:
 		return change{code: refused}
 	case at == o.Version:
 		return change{}
