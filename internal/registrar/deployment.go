@@ -31,12 +31,27 @@ func (r *Registrar) Deploy(ctx context.Context, p pedigree.Principal, ref pedigr
 			return decision{}, err
 		}
 		drafts, err := w.deploy(ctx, p, deploy)
+		// Which aliases name a version has no part in it, and deployments of the model at
+		// other targets move theirs at the same time.
+		for _, id := range w.models() {
+			tx.Ignore(pedigree.AliasesKey(id))
+		}
 		return decision{drafts: drafts}, err
 	})
 	if err != nil {
 		return pedigree.Deployment{}, err
 	}
 	return r.opened(ctx, appended)
+}
+
+// models are the ids of the models that a deployment is about: that of the version, and of
+// the one that it replaces.
+func (w *weighing) models() []string {
+	out := []string{w.version.ModelID}
+	if d := w.place.Current(); d != nil {
+		out = append(out, d.ModelID)
+	}
+	return out
 }
 
 // checkCurrent compares what stands at a place with what the caller believes: a version of
