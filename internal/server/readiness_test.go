@@ -62,7 +62,7 @@ func testReadiness(t *testing.T, cfg config.Config) {
 	metric := func(line string) func() bool {
 		return func() bool { return strings.Contains(mustGet(t, s.url+"/metrics").body, line) }
 	}
-	until(func() bool { r := status(); return r != nil && r.Ready && r.Version == "default/fraud/1" })
+	until(func() bool { r := status(); return r != nil && r.Ready && r.Version == "fraud/1" })
 	until(metric(`pedigree_target_rollback_ready{project="default",target="prod/fraud-api"} 1`))
 	if !metric(`pedigree_target_deployed_info{model="fraud",project="default",target="prod/fraud-api",version="2"} 1`)() {
 		t.Error("no metric says what is deployed")
