@@ -355,7 +355,7 @@ func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Du
 	if err := ctx.Err(); err != nil { // bytes that were not read to their end prove nothing
 		return err
 	}
-	if now.Same(before) && (plan == nil || now.CheckedAt.Equal(before.CheckedAt)) {
+	if now.Same(before) && r.now().Sub(before.CheckedAt) < every {
 		return nil
 	}
 	if err := r.store.SetReadiness(ctx, id, now); err != nil {
@@ -401,6 +401,16 @@ func (r *Registrar) ForgetInstances(ctx context.Context) error {
 		return err
 	}
 	return r.store.ForgetHeartbeats(ctx, before)
+}
+
+// HasTargets says whether there is any target.
+func (r *Registrar) HasTargets(ctx context.Context) (bool, error) {
+	var ids []string
+	err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		ids, err = tx.ListTargets(ctx, "", "", 1)
+		return err
+	})
+	return len(ids) > 0, err
 }
 
 // Lease gives owner the right to a job of the background, or renews it, and says whether
