@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
@@ -75,10 +76,35 @@ func (a *API) editTarget(c *call) error {
 	if err != nil {
 		return err
 	}
+	var said pedigree.TargetSpec // checks the body, with the places of its mistakes
+	if err := httpx.Decode(c.body, &said); err != nil {
+		return err
+	}
 	t, err := a.registrar.EditTarget(c.ctx(), c.principal, project, name, func(spec *pedigree.TargetSpec) error {
-		return httpx.Decode(c.body, spec)
+		return overlay(spec, c.body)
 	}, ifMatch)
 	return c.answerTagged(t.Changed, t, err)
+}
+
+// overlay lays the fields of a JSON object over spec; null takes one away, which decoding
+// over spec itself would not do.
+func overlay(spec *pedigree.TargetSpec, patch []byte) error {
+	before, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	fields := map[string]json.RawMessage{}
+	for _, text := range [][]byte{before, patch} {
+		if err := json.Unmarshal(text, &fields); err != nil {
+			return err
+		}
+	}
+	merged, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	*spec = pedigree.TargetSpec{}
+	return httpx.Decode(merged, spec)
 }
 
 func (a *API) deleteTarget(c *call) error {
