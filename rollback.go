@@ -194,6 +194,13 @@ type Readiness struct {
 	Checks    []Check   `json:"checks,omitempty"`
 }
 
+// Same says whether two looks at the way back found the same.
+func (r *Readiness) Same(other *Readiness) bool {
+	return other != nil && r.Deployment == other.Deployment && r.Ready == other.Ready && slices.EqualFunc(r.Checks, other.Checks, func(a, b Check) bool {
+		return a.Name == b.Name && a.State == b.State && a.Message == b.Message
+	})
+}
+
 // Ready decides that a target's way back was found open or shut: an event only where that
 // changed, or the first time that it is shut. before is nil where it was never looked at.
 func (t *Target) Ready(before *Readiness, now Readiness) []Draft {

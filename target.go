@@ -112,6 +112,10 @@ func (s *TargetSpec) Silence() time.Duration {
 	return time.Duration(s.SilentAfter)
 }
 
+// Forgotten is how long an instance may say nothing before it is taken for gone: a pod that
+// was replaced, and not one that hangs. It is no part of the target's state any more then.
+func (s *TargetSpec) Forgotten() time.Duration { return max(24*time.Hour, 20*s.Silence()) }
+
 // Normalize checks s and completes what has a default. It returns [CodeInvalid].
 func (s *TargetSpec) Normalize() error {
 	c := &checker{}

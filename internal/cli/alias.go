@@ -345,7 +345,7 @@ func newAliasHistoryCommand(a *app) *cobra.Command {
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeReferences,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, at, err := a.question(args[0])
+			ref, at, err := a.question(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -84,6 +84,7 @@ started. A reference names a version:
   fraud@production    where the alias production points
   fraud@sha256:…      the version that holds these bytes
   risk/fraud/7        the same in the project risk
+  target:prod/fraud-api   what is deployed at that target
 
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 refused by a rule or a
 precondition, 5 conflict, 130 interrupted.`,

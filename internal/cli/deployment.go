@@ -113,10 +113,20 @@ is active at once. Then it supersedes what ran there, and the alias tied to the 
 	return cmd
 }
 
+// isTarget says that a text means what is deployed at a target.
+func isTarget(text string) bool { return strings.HasPrefix(text, "target:") }
+
+func notTarget(text string) error {
+	return pedigree.Errorf(pedigree.CodeInvalid, "%q names no target", cut(text, 80)).WithFix("write target:prod/fraud-api, or target:risk:prod/fraud-api for one of the project risk")
+}
+
 // versionAt reads what is to be deployed or compared: a reference, or a target, which
 // stands for what is deployed there.
 func (a *app) versionAt(ctx context.Context, text string) (pedigree.Reference, error) {
 	project, name, ok := pedigree.ParseTargetReference(text)
+	if isTarget(text) && !ok {
+		return pedigree.Reference{}, notTarget(text)
+	}
 	if !ok {
 		ref, err := pedigree.ParseReference(text)
 		if err == nil && ref.Project == "" {

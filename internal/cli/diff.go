@@ -59,11 +59,11 @@ type comparison struct {
 }
 
 func (a *app) diff(ctx context.Context, nameA, nameB string) error {
-	refA, at, err := a.question(nameA)
+	refA, at, err := a.question(ctx, nameA)
 	if err != nil {
 		return err
 	}
-	refB, _, err := a.question(nameB)
+	refB, _, err := a.question(ctx, nameB)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func newFilesCommand(a *app) *cobra.Command {
 }
 
 func (a *app) files(ctx context.Context, name string) error {
-	ref, at, err := a.question(name)
+	ref, at, err := a.question(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ bytes are gone.`,
 }
 
 func (a *app) lineage(ctx context.Context, name, direction string, depth int) error {
-	ref, at, err := a.question(name)
+	ref, at, err := a.question(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,9 @@ func newPullCommand(a *app) *cobra.Command {
 		Long: `Pull resolves a reference once, fetches the files of that version, checks every digest,
 and makes the folder DEST appear whole or not at all. Without DEST that is ./MODEL-N. A
 folder that holds the same files already is left as it is; one that differs is an error
-without --force.`,
+without --force. A target stands for what is deployed there.`,
 		Example: `  pedigree pull fraud@production ./model
+  pedigree pull target:prod/fraud-api ./model
   pedigree pull fraud@production ./as-it-was --at 2026-10-01T03:00:00Z`,
 		Args:              args(1, 2),
 		ValidArgsFunction: a.completeThenFiles,
@@ -38,7 +39,7 @@ without --force.`,
 }
 
 func (a *app) pull(ctx context.Context, p client.Pull, name string) error {
-	ref, at, err := a.question(name)
+	ref, at, err := a.question(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -48,6 +49,11 @@ func (a *app) pull(ctx context.Context, p client.Pull, name string) error {
 	}
 	if _, err := a.remember(ctx); err != nil {
 		return err
+	}
+	if isTarget(name) {
+		if err := handedOut(ctx, c, ref); err != nil {
+			return err
+		}
 	}
 	p.Reference, p.At = ref, at
 	if p.Dest == "" {
@@ -81,12 +87,32 @@ func (a *app) atFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.at, "at", "", "answer as of a `MOMENT`: RFC 3339, an age (-2h, -7d), or an event's number")
 }
 
-// question reads a reference and the moment that the question is about.
-func (a *app) question(name string) (pedigree.Reference, pedigree.At, error) {
-	ref, err := pedigree.ParseReference(name)
-	if err != nil {
-		return ref, pedigree.At{}, err
-	}
+// question reads a reference, or a target, which stands for what is deployed there, and the
+// moment that the question is about.
+func (a *app) question(ctx context.Context, name string) (pedigree.Reference, pedigree.At, error) {
 	at, err := a.moment()
+	if err != nil {
+		return pedigree.Reference{}, at, err
+	}
+	var ref pedigree.Reference
+	if isTarget(name) {
+		ref, err = a.versionAt(ctx, name)
+	} else {
+		ref, err = pedigree.ParseReference(name)
+	}
 	return ref, at, err
+}
+
+// handedOut refuses a version that was withdrawn where a target led to it: the registry
+// does so itself for an alias, and a number is found all the same.
+func handedOut(ctx context.Context, c *client.Client, ref pedigree.Reference) error {
+	v, err := c.Version(ctx, ref, pedigree.At{})
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound { // deleted since the moment that was asked about
+		return nil
+	}
+	if err != nil || v.Withdrawn == nil {
+		return err
+	}
+	return pedigree.Errorf(pedigree.CodeRefused, "%s is withdrawn and is not handed out any more: %s", v.Reference(), v.Withdrawn.Reason).
+		WithFix("go back: pedigree rollback ENV/NAME; or take it by its number: pedigree pull %s", v.Reference())
 }

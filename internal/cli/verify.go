@@ -309,7 +309,7 @@ func (a *app) verifyOffline(f *verifyFlags) error {
 
 // verifyVersion reads the stored bytes of a version again.
 func (a *app) verifyVersion(ctx context.Context, name string) error {
-	ref, at, err := a.question(name)
+	ref, at, err := a.question(ctx, name)
 	if err != nil {
 		return err
 	}

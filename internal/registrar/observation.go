@@ -91,12 +91,15 @@ func (r *Registrar) status(ctx context.Context, tx *sqlstore.Tx, id string) (ped
 			return s, err
 		}
 	}
-	if s.Instances, err = tx.Instances(ctx, id, ""); err != nil {
+	now, err := tx.Time(ctx)
+	if err != nil {
 		return s, err
 	}
-	now, err := tx.Time(ctx)
+	if s.Instances, err = tx.SeenInstances(ctx, id, now.Add(-s.Target.Forgotten())); err != nil {
+		return s, err
+	}
 	s.Compare(place.Desired(), now)
-	return s, err
+	return s, nil
 }
 
 // Statuses are the states of all targets, for figures that an operator watches. It takes no

@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -256,10 +257,11 @@ func (plan *rollbackPlan) affected(ctx context.Context, tx *sqlstore.Tx, out *pe
 	return err
 }
 
-// CheckReadiness looks whether each target could go back now: what would be restored, its
-// approval, its schema, and its stored bytes, which are read and compared. Only protected
-// targets are looked at, and those that were looked at less than every ago are passed over.
-// What was found is kept, and where it changed an event says so. It is for the background.
+// CheckReadiness looks whether each protected target could go back now: what would be
+// restored, its approval, its schema, and its stored bytes, which are read and compared
+// where that was not done less than every ago. What was found is kept, and where it changed
+// an event says so. It is for the background; what fails at one target does not keep it
+// from the others.
 func (r *Registrar) CheckReadiness(ctx context.Context, every time.Duration) error {
 	var ids []string
 	err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
@@ -267,11 +269,35 @@ func (r *Registrar) CheckReadiness(ctx context.Context, every time.Duration) err
 		return err
 	})
 	for _, id := range ids {
-		if err == nil {
-			err = r.checkReadiness(ctx, id, every)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if e := r.checkReadiness(ctx, id, every); e != nil && pedigree.CodeOf(e) != pedigree.CodeNotFound { // deleted meanwhile
+			err = errors.Join(err, fmt.Errorf("target %s: %w", id, e))
 		}
 	}
 	return err
+}
+
+// readinessTypes are the types of events that may open or shut a way back.
+var readinessTypes = []pedigree.EventType{
+	pedigree.DeploymentActivated, pedigree.DeploymentEnded, pedigree.DeploymentMarked, pedigree.TargetCreated, pedigree.TargetEdited,
+	pedigree.VersionAmended, pedigree.VersionArchived, pedigree.VersionRestored, pedigree.VersionDeleted, pedigree.VersionWithdrawn, pedigree.VersionReinstated,
+	pedigree.PolicyApplied, pedigree.PolicyRemoved, pedigree.ApprovalGranted, pedigree.ApprovalRejected, pedigree.ApprovalRevoked, pedigree.PayloadRedacted,
+}
+
+// ReadinessMoved says whether something happened after an event that may have opened or shut
+// a way back, and which event is the last one now.
+func (r *Registrar) ReadinessMoved(ctx context.Context, after int64) (moved bool, last int64, err error) {
+	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		if last = tx.AsOf(); last == after {
+			return nil
+		}
+		entries, err := tx.Entries(ctx, pedigree.EventQuery{Types: readinessTypes, After: after, Limit: 1})
+		moved = len(entries) > 0
+		return err
+	})
+	return moved, last, err
 }
 
 func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Duration) error {
@@ -299,28 +325,38 @@ func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Du
 			return nil
 		}
 		plan, err = r.planRollback(ctx, tx, id, pedigree.Rollback{})
-		if pedigree.CodeOf(err) == pedigree.CodeRefused { // nothing to go back to
+		if code := pedigree.CodeOf(err); code == pedigree.CodeRefused || code == pedigree.CodeNotFound { // nothing to go back to
 			now.Checks = []pedigree.Check{{Name: "candidate", State: pedigree.CheckFailed, Message: err.Error()}}
-			return nil
+			plan, err = nil, nil
 		}
 		return err
 	})
-	if err != nil || skip {
+	switch {
+	case err != nil:
 		return err
+	case skip && before != nil: // what was found then says nothing any more
+		return r.store.DropReadiness(ctx, id)
+	case skip:
+		return nil
 	}
 	if plan != nil {
 		to := &plan.To
-		if before != nil && before.Deployment == to.ID && r.now().Sub(before.CheckedAt) < every {
-			return nil
-		}
 		now.Deployment, now.Version = to.ID, to.Reference().String()
-		bytes := r.readBytes(ctx, &plan.version)
+		bytes := r.bytesCheck(ctx, &plan.version, to.ID, nil)
+		if read := bytesRead(before, to.ID, now.CheckedAt.Add(-every)); read != nil && bytes.State != pedigree.CheckFailed {
+			bytes, now.CheckedAt = *read, before.CheckedAt
+		} else {
+			bytes = r.readBytes(ctx, &plan.version)
+		}
 		now.Checks = pedigree.RollbackChecks(&plan.version, to, bytes, pedigree.SchemaCheck(&plan.version, &plan.place.Target))
 		d := pedigree.Decision{Checks: now.Checks}
 		now.Ready = len(d.Failed()) == 0
 	}
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil { // bytes that were not read to their end prove nothing
 		return err
+	}
+	if now.Same(before) && (plan == nil || now.CheckedAt.Equal(before.CheckedAt)) {
+		return nil
 	}
 	if err := r.store.SetReadiness(ctx, id, now); err != nil {
 		return err
@@ -330,6 +366,52 @@ func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Du
 		return decision{drafts: t.Ready(before, now)}, err
 	})
 	return err
+}
+
+// bytesRead is what was found when the bytes of a deployment were last read, where that was
+// at or after a time; nil otherwise.
+func bytesRead(r *pedigree.Readiness, deployment string, since time.Time) *pedigree.Check {
+	if r == nil || r.Deployment != deployment || r.CheckedAt.Before(since) {
+		return nil
+	}
+	for i := range r.Checks {
+		if r.Checks[i].Name == pedigree.CheckBytes {
+			return &r.Checks[i]
+		}
+	}
+	return nil
+}
+
+// ForgetInstances deletes the heartbeats of instances that are taken for gone, and all that
+// was seen at targets that are no more.
+func (r *Registrar) ForgetInstances(ctx context.Context) error {
+	before := map[string]time.Time{}
+	err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+		ids, err := tx.AllTargets(ctx)
+		if err != nil {
+			return err
+		}
+		targets, err := tx.Targets(ctx, ids)
+		for i := range targets {
+			before[targets[i].ID] = r.now().Add(-targets[i].Forgotten())
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return r.store.ForgetHeartbeats(ctx, before)
+}
+
+// Lease gives owner the right to a job of the background, or renews it, and says whether
+// owner has it; Release gives it back.
+func (r *Registrar) Lease(ctx context.Context, job, owner string, d time.Duration) (bool, error) {
+	return r.store.Lease(ctx, job, owner, d)
+}
+
+// Release gives back what [Registrar.Lease] gave.
+func (r *Registrar) Release(ctx context.Context, job, owner string) error {
+	return r.store.Release(ctx, job, owner)
 }
 
 // readBytes reads every stored file of a version and compares it with its digest.

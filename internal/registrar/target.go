@@ -147,7 +147,7 @@ func (r *Registrar) DeleteTarget(ctx context.Context, p pedigree.Principal, proj
 			return decision{}, err
 		}
 		drafts, err := place.Target.Delete(pedigree.Project{ID: projectID, Name: project}, place.Standing, reason)
-		return decision{drafts: drafts}, err
+		return decision{drafts: drafts, own: sqlstore.DropTarget(id)}, err
 	})
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -20,6 +21,15 @@ func (a *applier) observation() {
 // Instances lists what the instances of a target run at tx's moment, by name; name "" asks
 // for all. What was seen is today's.
 func (tx *Tx) Instances(ctx context.Context, targetID, name string) ([]pedigree.Instance, error) {
+	return tx.instances(ctx, targetID, name, time.Time{})
+}
+
+// SeenInstances is [Tx.Instances] without those that were not seen since a time.
+func (tx *Tx) SeenInstances(ctx context.Context, targetID string, since time.Time) ([]pedigree.Instance, error) {
+	return tx.instances(ctx, targetID, "", since)
+}
+
+func (tx *Tx) instances(ctx context.Context, targetID, name string, since time.Time) ([]pedigree.Instance, error) {
 	text := `SELECT i.instance, i.deployment, i.model, i.number, i.digest, e.time, coalesce(h.seen, e.time), i.from_seq,
 coalesce((SELECT n.name FROM view_names n WHERE n.model = i.model AND n.from_seq <= $2 ORDER BY n.from_seq DESC LIMIT 1), '')
 FROM view_instances i JOIN log_events e ON e.seq = i.from_seq LEFT JOIN own_heartbeats h ON h.target = i.target AND h.instance = i.instance
@@ -28,6 +38,10 @@ WHERE i.target = $1 AND ` + tx.open("i.")
 	if name != "" {
 		text += " AND i.instance = $3"
 		args = append(args, name)
+	}
+	if !since.IsZero() {
+		args = append(args, micros(since))
+		text += " AND coalesce(h.seen, e.time) >= $" + itoa(len(args))
 	}
 	var out []pedigree.Instance
 	err := tx.each(ctx, "read instances", text+" ORDER BY i.instance LIMIT 10000", args, func(rows rows) error {
@@ -59,6 +73,41 @@ func (s *Store) Heartbeat(ctx context.Context, targetID, instance string) error 
 	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
 		return tx.c.exec(ctx, "INSERT INTO own_heartbeats (target, instance, seen) VALUES ($1, $2, $3) ON CONFLICT (target, instance) DO UPDATE SET seen = excluded.seen",
 			targetID, instance, micros(s.now()))
+	})
+}
+
+// ForgetHeartbeats deletes the heartbeats of a target's instances that were last seen
+// before a time, those of targets that are no more, and what was found about the way back
+// of these.
+func (s *Store) ForgetHeartbeats(ctx context.Context, before map[string]time.Time) error {
+	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
+		for _, table := range []string{"own_heartbeats", "own_readiness"} {
+			if err := tx.c.exec(ctx, "DELETE FROM "+table+" WHERE target NOT IN (SELECT id FROM view_targets WHERE deleted_seq IS NULL)"); err != nil {
+				return err
+			}
+		}
+		for id, t := range before {
+			if err := tx.c.exec(ctx, "DELETE FROM own_heartbeats WHERE target = $1 AND seen < $2", id, micros(t)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// DropTarget forgets what was seen of a target: heartbeats, and what was found about its
+// way back.
+func DropTarget(id string) []Own {
+	return []Own{
+		{"DELETE FROM own_heartbeats WHERE target = $1", []any{id}},
+		{"DELETE FROM own_readiness WHERE target = $1", []any{id}},
+	}
+}
+
+// DropReadiness forgets what was found about the way back of a target.
+func (s *Store) DropReadiness(ctx context.Context, targetID string) error {
+	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
+		return tx.c.exec(ctx, "DELETE FROM own_readiness WHERE target = $1", targetID)
 	})
 }
 

@@ -170,10 +170,7 @@ func (s *Store) LeaseWebhooks(ctx context.Context, owner string, d time.Duration
 	var out []WebhookLease
 	err = s.own(ctx, func(ctx context.Context, tx *Tx) error {
 		out = nil
-		clock := s.d.clock
-		if clock == "" {
-			clock = itoa(int(micros(s.now())))
-		}
+		clock := s.clock()
 		text := "UPDATE own_webhooks SET leased_by = $1, leased_until = " + clock + " + $2 WHERE leased_by = $1 OR leased_until < " + clock
 		if _, err := tx.c.c.ExecContext(ctx, text, owner, d.Microseconds()); err != nil {
 			return err
