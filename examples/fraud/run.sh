@@ -6,11 +6,11 @@
 #
 # It needs pedigree (or PEDIGREE=path), git, and a Python with requirements.txt first on
 # the PATH (or PYTHON=path). Everything is on loopback, on free ports. With FOLDER it
-# works there and leaves the files.
+# makes that, works there and leaves the files.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 keep=${1:-}
-if [ -n "$keep" ]; then mkdir -p "$keep" && work=$(cd "$keep" && pwd); else work=$(mktemp -d); fi
+if [ -n "$keep" ]; then mkdir "$keep" && work=$(cd "$keep" && pwd); else work=$(mktemp -d); fi
 
 started=()
 finish() {
@@ -74,15 +74,15 @@ export PATH="$work/bin:$PATH" HOME="$work/home" PYTHONDONTWRITEBYTECODE=1 NO_COL
 # Nothing of who runs this gets in, and nothing but loopback is spoken to.
 unset XDG_CONFIG_HOME XDG_DATA_HOME XDG_CACHE_HOME PEDIGREE_TOKEN PEDIGREE_DATA PEDIGREE_PROJECT PEDIGREE_OWNER PEDIGREE_DATABASE
 export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
-python -c 'import fastapi, sklearn, skops, uvicorn' || die "this needs the packages of $here/requirements.txt: PYTHON=path names a Python that has them"
+python -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("fastapi", "sklearn", "skops", "uvicorn"))))' || die "this needs the packages of $here/requirements.txt: PYTHON=path names a Python that has them"
 
 say "A registry of its own, with accounts"
-PEDIGREE_DATA=$work/registry pedigree admin init --name root --quiet >"$work/tokens/root"
 pedigree serve --addr 127.0.0.1:0 --data "$work/registry" >"$work/registry.log" 2>&1 &
 started+=($!)
 soon grep -o 'http://127.0.0.1:[0-9]*' "$work/registry.log"
 PEDIGREE_URL=$(grep -o 'http://127.0.0.1:[0-9]*' "$work/registry.log" | head -n 1)
 export PEDIGREE_URL
+pedigree admin init --name root --data-dir "$work/registry" --quiet >"$work/tokens/root"
 as root pedigree account create ann --display-name "Ann, data scientist"
 as root pedigree account create bob --display-name "Bob, risk officer"
 as root pedigree account create carl --display-name "Carl, on call"
