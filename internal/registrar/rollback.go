@@ -220,7 +220,7 @@ func (r *Registrar) bytesCheck(ctx context.Context, v *pedigree.Version, deploym
 		}
 		return pedigree.Check{Name: pedigree.CheckBytes, State: pedigree.CheckFailed, Fix: fix, Message: message}
 	}
-	message := fmt.Sprintf("%d files are there, not read again", len(v.Record.Artifact.Files))
+	message := fmt.Sprintf("all files are there (%d), not read again", len(v.Record.Artifact.Files))
 	if ready != nil && ready.Deployment == deployment {
 		age := r.now().Sub(ready.CheckedAt)
 		for _, c := range ready.Checks {
