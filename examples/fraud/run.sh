@@ -55,12 +55,11 @@ refused() {
 }
 # soon waits until a command succeeds, for as long as a slow machine may need.
 soon() {
-  local i
-  for ((i = 0; i < 600; i++)); do
-    if "$@" >/dev/null 2>&1; then return; fi
+  local end=$((SECONDS + 90))
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || die "waited 90 s for: $*"
     sleep 0.2
   done
-  die "waited two minutes for: $*"
 }
 
 # One folder with the programs by the names that the example uses.
