@@ -72,6 +72,7 @@ type Deployment struct {
 	Seq       int64  `json:"seq"`
 	ActiveSeq *int64 `json:"active_seq,omitempty"`
 	EndSeq    *int64 `json:"end_seq,omitempty"`
+	Named
 }
 
 // Deploy is what a caller asks for.

@@ -198,6 +198,10 @@ func (m *Model) SetAlias(alias Alias, v *Version, note string) ([]Draft, error) 
 		return nil, Errorf(CodeRefused, "%s is archived and can't take an alias", v.Reference()).
 			WithFix("pedigree restore %s", v.Reference())
 	}
+	if v.Withdrawn != nil {
+		return nil, Errorf(CodeRefused, "%s is withdrawn and can't take an alias", v.Reference()).
+			WithFix("take another version; pedigree show %s says why", v.Reference())
+	}
 	if m.Aliases[alias] == v.Number {
 		return nil, nil
 	}

@@ -156,6 +156,7 @@ func TestSetAlias(t *testing.T) {
 		{"already there", "champion", Version{ModelID: "mdl_fraud", Number: 7}, "again", nil, ""},
 		{"archived", "champion", Version{ModelID: "mdl_fraud", Model: "fraud", Number: 8, Archived: true}, "", nil, CodeRefused},
 		{"archived and there", "champion", Version{ModelID: "mdl_fraud", Model: "fraud", Number: 7, Archived: true}, "", nil, CodeRefused},
+		{"withdrawn", "champion", Version{ModelID: "mdl_fraud", Model: "fraud", Number: 8, Withdrawn: &Withdrawal{}}, "", nil, CodeRefused},
 		{"note", "champion", Version{ModelID: "mdl_fraud", Number: 8}, "\x00", nil, CodeInvalid},
 	} {
 		got, err := m.SetAlias(tt.alias, &tt.version, tt.note)

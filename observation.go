@@ -63,6 +63,7 @@ type TargetStatus struct {
 	Lagging int   `json:"lagging,omitempty"`
 	Silent  int   `json:"silent,omitempty"`
 	AsOf    int64 `json:"as_of"`
+	Named
 }
 
 // Desired is what instances of the target are to run: what waits to be confirmed, else

@@ -23,6 +23,9 @@ func CreateProject(id string, name ProjectName, description string) ([]Draft, er
 	if _, err := ParseProjectName(string(name)); err != nil {
 		return nil, err
 	}
+	if name == InstanceScope {
+		return nil, Errorf(CodeInvalid, "a project can't be called %s: that is what policies call the whole registry", name)
+	}
 	if err := checkText("description", description, MaxText); err != nil {
 		return nil, err
 	}

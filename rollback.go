@@ -31,6 +31,7 @@ type RollbackPlan struct {
 	Downstream []string    `json:"downstream,omitempty"`
 	Decision   Decision    `json:"decision"`
 	AsOf       int64       `json:"as_of"`
+	Named
 }
 
 // RecordChange is one field of a record that differs.

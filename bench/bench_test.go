@@ -165,6 +165,38 @@ func TestPayloads(t *testing.T) {
 	}
 }
 
+// TestLifecyclePayloads seeds a target beside a real server, and sends what the
+// measurements of the lifecycle send.
+func TestLifecyclePayloads(t *testing.T) {
+	dir := t.TempDir()
+	s, err := server.Open(t.Context(), config.Config{Data: filepath.Join(dir, "data")}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	web := httptest.NewServer(s.Handler())
+	t.Cleanup(web.Close)
+	r := &registry{process: &process{url: web.URL}, database: "sqlite", dir: dir}
+	began, ended, err := r.seedDeployments(t.Context(), 450, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !ended.After(began) {
+		t.Errorf("the past is from %s to %s", began, ended)
+	}
+	c, err := r.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.Timeline(t.Context(), oldTarget, pedigree.Page{Limit: pedigree.MaxLimit}, pedigree.At{})
+	if err != nil || len(list.Items) != 450 || list.Items[0].State != pedigree.DeploymentActive || list.Items[449].State != pedigree.DeploymentSuperseded {
+		t.Errorf("%d deployments (%v)", len(list.Items), err)
+	}
+	for _, l := range lifecycleLoads(began, ended) {
+		mustAnswer(t, r, l)
+	}
+}
+
 // TestWire sends what the comparison with MLflow sends to a real server.
 func TestWire(t *testing.T) {
 	s, err := server.Open(t.Context(), config.Config{Data: t.TempDir()}, slog.New(slog.DiscardHandler))

@@ -3,9 +3,9 @@
 // it over HTTP. Beside each figure that a physical limit bounds, it measures that limit
 // in the same rounds, so that a ratio never compares two machines or two hours.
 //
-//	go run ./bench [all|resolve|register|search|bytes|idle|mlflow] [flags]
+//	go run ./bench [all|resolve|register|search|lifecycle|bytes|idle|mlflow] [flags]
 //
-// It owns the loads (load.go), what they send (registry.go), the limits of hardware
+// It owns the loads (load.go), what they send (registry.go, lifecycle.go), the limits of hardware
 // (bytes.go), the processes (process.go, postgres.go) and the tables (report.go); and the
 // comparison with MLflow's own server (mlflow.go, peer.go, transfer.go, view.py). The
 // cases of one measurement run in turn, round after round, so that a change of the
@@ -45,17 +45,19 @@ type options struct {
 	repeat    int            // rounds
 	match     *regexp.Regexp // of the cases to measure, "two tags, one model, 16"
 	versions  []int          // sizes of the seeded registry
-	size      int64          // bytes of the large file
-	dir       string
-	binary    string   // the program; "" builds it
-	serve     []string // more flags of "pedigree serve"
-	python    string   // that has MLflow; "" looks in the usual place
-	only      []string // parts of "mlflow"
-	out       string
-	update    bool
+	// deployments is how many the old target of "lifecycle" has.
+	deployments int
+	size        int64 // bytes of the large file
+	dir         string
+	binary      string   // the program; "" builds it
+	serve       []string // more flags of "pedigree serve"
+	python      string   // that has MLflow; "" looks in the usual place
+	only        []string // parts of "mlflow"
+	out         string
+	update      bool
 }
 
-var commands = []string{"all", "resolve", "register", "search", "bytes", "idle", "mlflow"}
+var commands = []string{"all", "resolve", "register", "search", "lifecycle", "bytes", "idle", "mlflow"}
 
 // parse reads the command line.
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -75,6 +77,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.repeat, "rounds", 3, "rounds; the median counts")
 	match := f.String("match", "", "`pattern` of the cases to measure, as in \"full record.*, 16$\"; empty matches all")
 	versions := f.String("versions", "1000", "`sizes` of the seeded registry, in versions: 1000,100000")
+	f.IntVar(&o.deployments, "deployments", 100_000, "for lifecycle: `deployments` of the target with a past")
 	size := f.Int64("size", 1024, "size of the large file, in `MiB`")
 	f.StringVar(&o.dir, "dir", os.TempDir(), "`folder` on the disk to measure; a folder is made in it and removed")
 	f.StringVar(&o.binary, "binary", "", "the pedigree `program` to measure; without it, it is built")
@@ -127,8 +130,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, fmt.Errorf("there is no measurement %q: want one of %s", o.command, strings.Join(commands, ", "))
 	case f.NArg() > 0:
 		return o, fmt.Errorf("what does %q mean?", f.Arg(0))
-	case o.seconds <= 0 || o.repeat < 1 || o.size < 1:
-		return o, errors.New("-seconds, -rounds and -size must be above 0")
+	case o.seconds <= 0 || o.repeat < 1 || o.size < 1 || o.deployments < 1:
+		return o, errors.New("-seconds, -rounds, -size and -deployments must be above 0")
 	}
 	return o, nil
 }
@@ -189,11 +192,18 @@ func (b *bench) measure(ctx context.Context) error {
 	}
 	for _, database := range b.databases {
 		for _, n := range b.versions {
-			if b.command == "bytes" {
+			if b.command == "bytes" || b.command == "lifecycle" {
 				continue
 			}
 			if err := b.measureRegistry(ctx, database, n); err != nil {
 				return fmt.Errorf("%s, %d versions: %w", database, n, err)
+			}
+		}
+	}
+	if b.wants("lifecycle") {
+		for _, database := range b.databases {
+			if err := b.lifecycle(ctx, database); err != nil {
+				return fmt.Errorf("%s, lifecycle: %w", database, err)
 			}
 		}
 	}

@@ -164,7 +164,7 @@ func commandGroups(a *app) []commandGroup {
 		{"access", "Access:", []*cobra.Command{
 			newLoginCommand(a), newLogoutCommand(a), newWhoAmICommand(a), newAccountCommand(a), newGroupCommand(a), newRoleCommand(a), newTokenCommand(a),
 		}},
-		{"operate", "Operate:", []*cobra.Command{newWebhookCommand(a), newImportCommand(a), newAdminCommand(a), newVersionCommand(a)}},
+		{"operate", "Operate:", []*cobra.Command{newApplyCommand(a), newWebhookCommand(a), newImportCommand(a), newAdminCommand(a), newVersionCommand(a)}},
 	}
 }
 

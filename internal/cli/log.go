@@ -111,7 +111,11 @@ func (a *app) log(ctx context.Context, f *logFlags, name string) error {
 				return err
 			}
 		}
-		t.row(entry.Seq, stamp(e.Time), a.who(e.Actor), subjects.describe(ctx, entry, &e))
+		when := ""
+		if !e.Time.IsZero() { // not of an event that the caller may not read
+			when = stamp(e.Time)
+		}
+		t.row(entry.Seq, when, a.who(e.Actor), subjects.describe(ctx, entry, &e))
 	}
 	err = a.print(answer{value: list, names: names, human: func(w io.Writer) {
 		if len(names) == 0 {

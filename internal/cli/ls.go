@@ -137,7 +137,13 @@ func (a *app) listVersions(ctx context.Context, model pedigree.Name, archived bo
 	if archived {
 		q.Filter += " AND (archived = true OR archived = false)"
 	}
-	return a.listSummaries(ctx, c, q, limit, false, func() (string, error) { return a.noVersions(ctx, c, model, at) })
+	var running map[pedigree.VersionNumber][]string
+	if a.people() {
+		if running, err = a.runningVersions(ctx, c, model, at); err != nil {
+			return err
+		}
+	}
+	return a.listSummaries(ctx, c, q, limit, false, running, func() (string, error) { return a.noVersions(ctx, c, model, at) })
 }
 
 // noVersions says why the list of a model's versions is empty.
@@ -153,7 +159,7 @@ func (a *app) noVersions(ctx context.Context, c *client.Client, model pedigree.N
 }
 
 // listSummaries lists what a search finds.
-func (a *app) listSummaries(ctx context.Context, c *client.Client, q client.Query, limit int, models bool, empty func() (string, error)) error {
+func (a *app) listSummaries(ctx context.Context, c *client.Client, q client.Query, limit int, models bool, running map[pedigree.VersionNumber][]string, empty func() (string, error)) error {
 	list, err := gather(limit, func(page pedigree.Page) (pedigree.List[pedigree.Summary], error) {
 		q.Page = page
 		return c.Search(ctx, q)
@@ -176,15 +182,49 @@ func (a *app) listSummaries(ctx context.Context, c *client.Client, q client.Quer
 			fmt.Fprintln(w, nothing)
 			return
 		}
-		a.versionTable(list.Items, models).write(w, "")
+		a.versionTable(list.Items, models, running).write(w, "")
 	}})
 	a.more(list.Next, limit)
 	return err
 }
 
-// versionTable is a list of versions; models says that they are of several models.
-func (a *app) versionTable(items []pedigree.Summary, models bool) lines {
-	t := a.newTable("version", "aliases", "artifact", "size", "owner", "complete", "registered (UTC)", "by")
+// runningVersions says for the versions of a model where they are deployed.
+func (a *app) runningVersions(ctx context.Context, c *client.Client, model pedigree.Name, at pedigree.At) (map[pedigree.VersionNumber][]string, error) {
+	list, err := c.Where(ctx, pedigree.Reference{Project: c.Project(), Model: model}, at)
+	if err != nil {
+		return nil, err
+	}
+	out := map[pedigree.VersionNumber][]string{}
+	for i := range list.Items {
+		d := &list.Items[i]
+		where := string(d.Target)
+		switch {
+		case d.State != pedigree.DeploymentActive:
+			where += " (" + string(d.State) + ")"
+		case d.Role != pedigree.RolePrimary:
+			where += " (" + string(d.Role) + ")"
+		}
+		out[d.Version] = append(out[d.Version], where)
+	}
+	return out, nil
+}
+
+// versionTable is a list of versions; models says that they are of several models, and
+// running where each is deployed. There is a column for approvals, and one for targets,
+// where there is anything to say in it.
+func (a *app) versionTable(items []pedigree.Summary, models bool, running map[pedigree.VersionNumber][]string) lines {
+	heads := []string{"version", "aliases", "artifact", "size", "owner", "complete"}
+	approvals := slices.ContainsFunc(items, func(s pedigree.Summary) bool {
+		return s.Approval != "" && s.Approval != pedigree.ApprovalNone || s.Withdrawn
+	})
+	targets := slices.ContainsFunc(items, func(s pedigree.Summary) bool { return len(running[s.Number]) > 0 })
+	if approvals {
+		heads = append(heads, "approval")
+	}
+	if targets {
+		heads = append(heads, "runs at")
+	}
+	t := a.newTable(append(heads, "registered (UTC)", "by")...)
 	for _, s := range items {
 		name := s.Number.String()
 		if models {
@@ -205,7 +245,18 @@ func (a *app) versionTable(items []pedigree.Summary, models bool) lines {
 		if s.Size != nil {
 			bytes = size(s.Size)
 		}
-		t.row(name, strings.Join(aliases, " "), what, bytes, s.Owner, fmt.Sprintf("%d/%d", s.Have, s.Want), stamp(s.CreatedAt), a.who(s.CreatedBy))
+		cells := []any{name, strings.Join(aliases, " "), what, bytes, s.Owner, fmt.Sprintf("%d/%d", s.Have, s.Want)}
+		if approvals {
+			state := string(s.Approval)
+			if s.Withdrawn {
+				state = "WITHDRAWN"
+			}
+			cells = append(cells, state)
+		}
+		if targets {
+			cells = append(cells, strings.Join(running[s.Number], ", "))
+		}
+		t.row(append(cells, stamp(s.CreatedAt), a.who(s.CreatedBy))...)
 	}
 	return t
 }

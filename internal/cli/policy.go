@@ -53,6 +53,7 @@ a floor: it and the project's must both be satisfied. examples/policies has thre
 				return err
 			}
 			policy := f.policy
+			instance = instance || f.instance
 			switch {
 			case instance && policy.Project != "":
 				return pedigree.Errorf(pedigree.CodeInvalid, "%s is the policy of project %s, and --instance asks for the instance's", file, policy.Project)

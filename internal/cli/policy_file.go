@@ -26,6 +26,8 @@ type policyFile struct {
 	file   string
 	lines  []string
 	exprs  map[string]*yaml.Node // by the name of the gate
+	// instance says that the file itself says "instance: true".
+	instance bool
 }
 
 // readPolicy reads a policy in YAML or JSON: the keys of [pedigree.Policy], and no others.
@@ -33,11 +35,31 @@ type policyFile struct {
 // there, as in a policy that was shown, and is left out. The error is
 // [pedigree.CodeInvalid] and begins with file and line.
 func readPolicy(data []byte, file string) (*policyFile, error) {
-	out := &policyFile{file: file, lines: strings.Split(string(data), "\n"), exprs: map[string]*yaml.Node{}}
-	doc, err := decodeTyped(data, file, &out.policy)
+	docs, err := documents(data, file)
 	if err != nil {
 		return nil, err
 	}
+	if len(docs) > 1 {
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "%s: there is a second YAML document in it", file).WithFix("pedigree apply -f %s reads files of several", file)
+	}
+	if kind := member(docs[0], "kind"); kind != nil && kind.Value != kindPolicy {
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "%s: it is a %s, not a policy", file, kind.Value).WithFix("pedigree apply -f %s", file)
+	}
+	var in policyDocument
+	if err := decodeTyped(docs[0], file, &in); err != nil {
+		return nil, err
+	}
+	out, err := policyOf(in.Policy, docs[0], data, file)
+	if err != nil {
+		return nil, err
+	}
+	out.instance = in.Instance
+	return out, nil
+}
+
+// policyOf is a policy that was read from a document of a file.
+func policyOf(policy pedigree.Policy, doc *yaml.Node, data []byte, file string) (*policyFile, error) {
+	out := &policyFile{policy: policy, file: file, lines: strings.Split(string(data), "\n"), exprs: map[string]*yaml.Node{}}
 	out.policy.Seq, out.policy.AppliedAt, out.policy.AppliedBy = 0, time.Time{}, ""
 	if gates := member(doc, "gates"); gates != nil {
 		for _, g := range gates.Content {
@@ -154,34 +176,44 @@ func resolved(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// decodeTyped reads one YAML document into v, by its JSON keys, and returns its tree.
-// Every key must be one of v's, and every value fit; the error says file and line, and
-// which key was perhaps meant. A text may be written without quotes, whatever YAML takes
-// it for.
-func decodeTyped(data []byte, file string, v any) (*yaml.Node, error) {
-	var doc yaml.Node
+// documents are the YAML documents of a file that hold anything, at least one. Their
+// lines are those of the file.
+func documents(data []byte, file string) ([]*yaml.Node, error) {
+	var out []*yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil, pedigree.Errorf(pedigree.CodeInvalid, "%s: it is empty", file)
-	} else if err != nil {
-		return nil, pedigree.Errorf(pedigree.CodeInvalid, "%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+	for {
+		doc := &yaml.Node{}
+		err := dec.Decode(doc)
+		switch {
+		case errors.Is(err, io.EOF) && len(out) == 0:
+			return nil, pedigree.Errorf(pedigree.CodeInvalid, "%s: it is empty", file)
+		case errors.Is(err, io.EOF):
+			return out, nil
+		case err != nil:
+			return nil, pedigree.Errorf(pedigree.CodeInvalid, "%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+		case len(doc.Content) > 0 && doc.Content[0].ShortTag() != "!!null":
+			out = append(out, doc)
+		}
 	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, pedigree.Errorf(pedigree.CodeInvalid, "%s: there is a second YAML document in it", file)
-	}
+}
+
+// decodeTyped reads a YAML document into v, by its JSON keys. Every key must be one of
+// v's, and every value fit; the error says file and line, and which key was perhaps
+// meant. A text may be written without quotes, whatever YAML takes it for.
+func decodeTyped(doc *yaml.Node, file string, v any) error {
 	r := typedReader{file: file, budget: 200_000}
 	tree, err := r.value(doc.Content[0], reflect.TypeOf(v).Elem(), "")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	text, err := json.Marshal(tree)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := json.Unmarshal(text, v); err != nil {
-		return nil, pedigree.Errorf(pedigree.CodeInvalid, "%s: %w", file, err)
+		return pedigree.Errorf(pedigree.CodeInvalid, "%s: %w", file, err)
 	}
-	return &doc, nil
+	return nil
 }
 
 // typedReader turns nodes into what [json.Marshal] takes, as the types ask for it.

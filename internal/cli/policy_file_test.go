@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -99,7 +100,7 @@ func TestReadPolicyErrors(t *testing.T) {
 		{"a: [\n", `p.yaml: line 1: did not find expected node content`},
 		{"", `p.yaml: it is empty`},
 		{"# nothing\n", `p.yaml: it is empty`},
-		{"{}\n---\n{}\n", `p.yaml: there is a second YAML document in it`},
+		{"{}\n---\n{}\n", `p.yaml: there is a second YAML document in it; pedigree apply -f p.yaml reads files of several`},
 		{"- a\n", `p.yaml:1: the file: there is a list, and fields (KEY: VALUE) is wanted`},
 		{"gates: &a [*a]\n", `p.yaml:1: `},
 	} {
@@ -117,6 +118,10 @@ func TestExamplePolicies(t *testing.T) {
 	files, err := filepath.Glob("../../examples/policies/*.yaml")
 	if err != nil || len(files) < 3 {
 		t.Fatal(files, err)
+	}
+	a := &app{stdin: strings.NewReader("")}
+	if declared, err := a.readDeclarations([]string{"../../examples/registry"}, false); err != nil || len(declared) != 10 {
+		t.Errorf("examples/registry: %d declarations, %v", len(declared), err)
 	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)

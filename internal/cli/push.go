@@ -454,7 +454,7 @@ func (a *app) printPushed(p client.Pushed, similar pedigree.Name, notes []string
 		for _, alias := range p.Aliases {
 			fmt.Fprintf(w, "%s → %s\n", a.display(pedigree.Reference{Project: p.Version.Project, Model: p.Model, Alias: alias}), ref)
 		}
-		fmt.Fprint(w, completenessLine(p.Completeness))
+		fmt.Fprint(w, strings.ReplaceAll(completenessLine(p.Completeness), "pedigree request VERSION", "pedigree request "+shellWord(ref)))
 	}})
 }
 

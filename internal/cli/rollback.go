@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -114,7 +116,11 @@ func (a *app) rollbackPage(w io.Writer, plan *pedigree.RollbackPlan) {
 	}
 	p.line("image", plan.Image)
 	p.line("config", plan.Config)
-	p.line("artifact", artifactLine(plan.Artifact, ""))
+	if art := plan.Artifact; len(art.Files) > 0 || art.Kind != pedigree.ArtifactStored {
+		p.line("artifact", artifactLine(art, ""))
+	} else { // the plan does not list the files
+		p.line("artifact", string(art.Digest), size(art.Size))
+	}
 	if plan.Alias != "" {
 		p.line("alias", string(plan.Alias)+" moves with it")
 	}
@@ -124,7 +130,7 @@ func (a *app) rollbackPage(w io.Writer, plan *pedigree.RollbackPlan) {
 		if i == 0 {
 			label = "changes"
 		}
-		p.line(label, c.Field+": "+cut(jsonSide(c.From), 60)+" → "+cut(jsonSide(c.To), 60))
+		p.line(label, c.Field+": "+changeSide(c.Field, c.From)+" → "+changeSide(c.Field, c.To))
 	}
 	for i, e := range plan.Executions {
 		label := ""
@@ -136,6 +142,24 @@ func (a *app) rollbackPage(w io.Writer, plan *pedigree.RollbackPlan) {
 	p.list("made from it", plan.Downstream)
 	fmt.Fprintln(w)
 	a.checkLines(w, plan.Decision.Checks, "")
+}
+
+// changeSide is one side of a change in a line: of an artifact its digest, of data where
+// they are.
+func changeSide(field string, raw []byte) string {
+	switch field {
+	case "artifact":
+		var art pedigree.Artifact
+		if json.Unmarshal(raw, &art) == nil {
+			return cmp.Or(art.Digest.Short(), string(art.URI), "none")
+		}
+	case "data":
+		var data []pedigree.DataReference
+		if json.Unmarshal(raw, &data) == nil && len(data) > 0 {
+			return cut(strings.Join(dataLines(data), ", "), 60)
+		}
+	}
+	return cut(jsonSide(raw), 60)
 }
 
 func jsonSide(raw []byte) string {

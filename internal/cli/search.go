@@ -42,7 +42,7 @@ Archived versions are found only where the filter asks for them.`,
 			if err != nil {
 				return err
 			}
-			return a.listSummaries(cmd.Context(), c, q, limit, true, func() (string, error) { return "no version is like that", nil })
+			return a.listSummaries(cmd.Context(), c, q, limit, true, nil, func() (string, error) { return "no version is like that", nil })
 		},
 	}
 	cmd.Flags().StringVar(&q.Order, "order", "", "`KEY [ASC|DESC], …` to sort by (default: newest first)")

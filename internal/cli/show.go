@@ -55,9 +55,17 @@ func (a *app) showVersion(ctx context.Context, ref pedigree.Reference, at pedigr
 		return err
 	}
 	name := a.reference(v.Project, v.Model, v.Number)
+	var running []pedigree.Deployment
+	if a.people() {
+		list, err := c.Where(ctx, pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}, at)
+		if err != nil {
+			return err
+		}
+		running = list.Items
+	}
 	asOf := a.asOf(ctx, at)
 	return a.print(answer{value: v, names: []string{name}, human: func(w io.Writer) {
-		a.versionPage(w, &v, asOf)
+		a.versionPage(w, &v, asOf, running...)
 	}})
 }
 
@@ -92,7 +100,8 @@ func (p page) text(label, s string) {
 	p.list(label, strings.Split(strings.TrimSpace(s), "\n"))
 }
 
-func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string) {
+// versionPage shows a version, and the deployments by which it stands somewhere.
+func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string, running ...pedigree.Deployment) {
 	p := page{w}
 	r := &v.Record
 	name := a.reference(v.Project, v.Model, v.Number)
@@ -110,9 +119,25 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string) {
 		aliases = append(aliases, a.display(pedigree.Reference{Project: v.Project, Model: v.Model, Alias: alias}))
 	}
 	p.line("aliases", strings.Join(aliases, ", "))
-	p.list("complete", completenessLines(v.Completeness))
+	complete := completenessLines(v.Completeness)
+	for i := range complete {
+		complete[i] = strings.ReplaceAll(complete[i], "pedigree request VERSION", "pedigree request "+shellWord(name))
+	}
+	p.list("complete", complete)
 	p.line("registered", a.since(v.CreatedAt), "by "+a.who(v.CreatedBy))
 	a.approvalLines(p, v)
+	for i := range running {
+		d := &running[i]
+		since := d.OpenedAt
+		if d.ActiveAt != nil {
+			since = *d.ActiveAt
+		}
+		label := ""
+		if i == 0 {
+			label = "runs at"
+		}
+		p.line(label, string(d.Target), string(d.Role)+", "+string(d.State), "since "+a.since(since))
+	}
 	p.line("imported", importedLine(v.Imported))
 	p.text("description", v.Description)
 	p.line("tags", pairs(v.Tags))
@@ -385,8 +410,12 @@ func (a *app) showModel(ctx context.Context, ref pedigree.Reference, at pedigree
 		return err
 	}
 	var versions []pedigree.Summary
+	var running map[pedigree.VersionNumber][]string
 	empty := ""
 	if a.people() {
+		if running, err = a.runningVersions(ctx, c, m.Name, at); err != nil {
+			return err
+		}
 		list, err := c.Search(ctx, client.Query{Filter: modelFilter(m.Name), At: at, Page: pedigree.Page{Limit: modelPageVersions}})
 		if err != nil {
 			return err
@@ -399,11 +428,11 @@ func (a *app) showModel(ctx context.Context, ref pedigree.Reference, at pedigree
 	}
 	asOf := a.asOf(ctx, at)
 	return a.print(answer{value: m, names: []string{a.reference(m.Project, m.Name, 0)}, human: func(w io.Writer) {
-		a.modelPage(w, &m, versions, empty, asOf)
+		a.modelPage(w, &m, versions, running, empty, asOf)
 	}})
 }
 
-func (a *app) modelPage(w io.Writer, m *pedigree.Model, versions []pedigree.Summary, empty, asOf string) {
+func (a *app) modelPage(w io.Writer, m *pedigree.Model, versions []pedigree.Summary, running map[pedigree.VersionNumber][]string, empty, asOf string) {
 	p := page{w}
 	p.title(a.reference(m.Project, m.Name, 0), "")
 	p.line("as of", asOf)
@@ -432,7 +461,7 @@ func (a *app) modelPage(w io.Writer, m *pedigree.Model, versions []pedigree.Summ
 		fmt.Fprintln(w, empty)
 		return
 	}
-	a.versionTable(versions, false).write(w, "")
+	a.versionTable(versions, false, running).write(w, "")
 	if len(versions) == modelPageVersions {
 		fmt.Fprintf(w, "all of them: pedigree ls %s\n", shellWord(string(m.Name)))
 	}

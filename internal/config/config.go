@@ -75,6 +75,10 @@ type Config struct {
 	// UpstreamMLflowUser and UpstreamMLflowPassword, or UpstreamMLflowToken, are sent to
 	// it; secrets. Zero: nothing is.
 	UpstreamMLflowUser, UpstreamMLflowPassword, UpstreamMLflowToken string
+	// ReadinessInterval is how often the stored bytes of what a rollback of a protected
+	// target would restore are read and compared; all else about it is looked at whenever
+	// something changes. Zero: 1 h.
+	ReadinessInterval time.Duration
 	// LogFormat is that of the server's own log: "text" or "json". Zero: text.
 	LogFormat string
 	// LogLevel is "debug", "info", "warn" or "error". Zero: info.
@@ -108,7 +112,7 @@ const (
 // what lies in it.
 func Default() Config {
 	return Config{
-		Addr: "127.0.0.1:5000", LogFormat: "text", LogLevel: "info",
+		Addr: "127.0.0.1:5000", LogFormat: "text", LogLevel: "info", ReadinessInterval: time.Hour,
 		ShutdownTimeout: 20 * time.Second, MaxConnections: 8192, DatabaseConnections: 8,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 	}
@@ -119,6 +123,7 @@ func Default() Config {
 func (c Config) Complete() (Config, error) {
 	d := Default()
 	fill(&c.Addr, d.Addr)
+	fill(&c.ReadinessInterval, d.ReadinessInterval)
 	fill(&c.LogFormat, d.LogFormat)
 	fill(&c.LogLevel, d.LogLevel)
 	fill(&c.ShutdownTimeout, d.ShutdownTimeout)
@@ -227,7 +232,7 @@ func (c *Config) check() error {
 		return invalid("log-level %q: want debug, info, warn or error", c.LogLevel)
 	}
 	for name, d := range map[string]time.Duration{
-		"shutdown-timeout": c.ShutdownTimeout, "read-header-timeout": c.ReadHeaderTimeout, "idle-timeout": c.IdleTimeout,
+		"readiness-interval": c.ReadinessInterval, "shutdown-timeout": c.ShutdownTimeout, "read-header-timeout": c.ReadHeaderTimeout, "idle-timeout": c.IdleTimeout,
 	} {
 		if d < 0 {
 			return invalid("%s %s is negative", name, d).WithFix("write a duration such as 20s or 2m")

@@ -90,6 +90,12 @@ var settings = []setting{
 	{name: "upstream-mlflow-user", usage: "`USER` to sign in there", bind: text(func(c *Config) *string { return &c.UpstreamMLflowUser })},
 	{name: "upstream-mlflow-password", usage: "`PASSWORD` of that user; better in a file or the environment, since others may see a command line", bind: text(func(c *Config) *string { return &c.UpstreamMLflowPassword }), mask: secret},
 	{name: "upstream-mlflow-token", usage: "bearer `TOKEN` to sign in there, instead of a user", bind: text(func(c *Config) *string { return &c.UpstreamMLflowToken }), mask: secret},
+	{
+		name: "readiness-interval", usage: "how often the files of what a rollback of a protected target would restore are read and compared",
+		bind: func(f *pflag.FlagSet, c *Config, name, usage string) {
+			f.DurationVar(&c.ReadinessInterval, name, c.ReadinessInterval, usage)
+		},
+	},
 	{name: "log-format", usage: "form of the server's own log: text or json", bind: text(func(c *Config) *string { return &c.LogFormat })},
 	{name: "log-level", usage: "least level of the server's own log: debug, info, warn or error", bind: text(func(c *Config) *string { return &c.LogLevel })},
 	{

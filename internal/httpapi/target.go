@@ -76,37 +76,35 @@ func (a *API) editTarget(c *call) error {
 	if err != nil {
 		return err
 	}
+	var said pedigree.TargetSpec // checks the body, with the places of its mistakes
+	if err := httpx.Decode(c.body, &said); err != nil {
+		return err
+	}
 	t, err := a.registrar.EditTarget(c.ctx(), c.principal, project, name, func(spec *pedigree.TargetSpec) error {
-		merged, err := mergePatch(spec, c.body)
-		if err != nil {
-			return err
-		}
-		*spec = pedigree.TargetSpec{}
-		return httpx.Decode(merged, spec)
+		return overlay(spec, c.body)
 	}, ifMatch)
 	return c.answerTagged(t.Changed, t, err)
 }
 
-// mergePatch lays the members of a JSON object over those of v (RFC 7396, one level deep):
-// null takes one away.
-func mergePatch(v any, patch []byte) ([]byte, error) {
-	whole, fields := map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	text, err := json.Marshal(v)
-	if err == nil {
-		err = json.Unmarshal(text, &whole)
-	}
+// overlay lays the fields of a JSON object over spec; null takes one away, which decoding
+// over spec itself would not do.
+func overlay(spec *pedigree.TargetSpec, patch []byte) error {
+	before, err := json.Marshal(spec)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := httpx.Decode(patch, &fields); err != nil {
-		return nil, err
-	}
-	for key, value := range fields {
-		if whole[key] = value; string(value) == "null" {
-			delete(whole, key)
+	fields := map[string]json.RawMessage{}
+	for _, text := range [][]byte{before, patch} {
+		if err := json.Unmarshal(text, &fields); err != nil {
+			return err
 		}
 	}
-	return json.Marshal(whole)
+	merged, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	*spec = pedigree.TargetSpec{}
+	return httpx.Decode(merged, spec)
 }
 
 func (a *API) deleteTarget(c *call) error {

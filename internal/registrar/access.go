@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -206,9 +205,7 @@ func (r *Registrar) hasRole(ctx context.Context, tx *sqlstore.Tx, p pedigree.Pri
 		return false, err
 	}
 	id, err := r.knownProject(ctx, tx, project)
-	return slices.ContainsFunc(rights.Grants, func(g pedigree.Grant) bool {
-		return (g.Role == role || g.Role == pedigree.Admin) && (g.Project == "" || g.Project == id)
-	}), err
+	return pedigree.Holds(rights.Grants, rights.Token.Scopes, role, id), err
 }
 
 // knownProject is the id of a project by its name, "" for none.

@@ -31,12 +31,27 @@ func (r *Registrar) Deploy(ctx context.Context, p pedigree.Principal, ref pedigr
 			return decision{}, err
 		}
 		drafts, err := w.deploy(ctx, p, deploy)
+		// Which aliases name a version has no part in it, and deployments of the model at
+		// other targets move theirs at the same time.
+		for _, id := range w.models() {
+			tx.Ignore(pedigree.AliasesKey(id))
+		}
 		return decision{drafts: drafts}, err
 	})
 	if err != nil {
 		return pedigree.Deployment{}, err
 	}
 	return r.opened(ctx, appended)
+}
+
+// models are the ids of the models that a deployment is about: that of the version, and of
+// the one that it replaces.
+func (w *weighing) models() []string {
+	out := []string{w.version.ModelID}
+	if d := w.place.Current(); d != nil {
+		out = append(out, d.ModelID)
+	}
+	return out
 }
 
 // checkCurrent compares what stands at a place with what the caller believes: a version of
@@ -267,9 +282,6 @@ func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.
 	if err != nil || len(targets) == 0 && !policies.ProtectsAlias(alias) {
 		return nil, false, err
 	}
-	if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
-		return nil, false, err
-	}
 	w, err := r.weighing(ctx, tx, ref)
 	if err != nil {
 		return nil, false, err
@@ -278,16 +290,19 @@ func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.
 	if err != nil {
 		return nil, false, err
 	}
+	if !tied && !policies.ProtectsAlias(alias) { // another model runs there
+		return nil, false, nil
+	}
+	if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
+		return nil, false, err
+	}
 	if tied {
 		if w.place.Target.Confirm != pedigree.ConfirmNone {
 			return nil, false, pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, where a deployment is active once it is confirmed", alias, w.place.Target.Name).
 				WithFix("pedigree deploy %s --to %s", w.version.Reference(), w.place.Target.Name)
 		}
-		drafts, err = w.deploy(ctx, p, pedigree.Deploy{Note: note})
+		drafts, err = w.deploy(ctx, p, pedigree.Deploy{Role: pedigree.RolePrimary, Note: note})
 		return drafts, true, err
-	}
-	if !policies.ProtectsAlias(alias) {
-		return nil, false, nil
 	}
 	if n, err := tx.AliasTarget(ctx, w.version.ModelID, alias); err != nil {
 		return nil, false, err
@@ -430,35 +445,57 @@ func newAlias(ctx context.Context, tx *sqlstore.Tx, projectID string, project pe
 		WithFix("register without the alias, then: pedigree alias set %s@%s VERSION", model, alias)
 }
 
+// newStage is [newAlias] for the stage that a registration's tags name.
+func newStage(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, model pedigree.Name, stage string) error {
+	for _, alias := range stageAliases(stage) {
+		if err := newAlias(ctx, tx, projectID, project, model, alias); err != nil {
+			if pedigree.CodeOf(err) != pedigree.CodeRefused {
+				return err
+			}
+			return pedigree.Errorf(pedigree.CodeRefused, "the stage %s is gated as the alias %s, which is protected or tied to a target: a version is registered first, and then moved through the gates", stage, alias).
+				WithFix("register without the tag %s, then move the version to the stage", pedigree.StageTag)
+		}
+	}
+	return nil
+}
+
+// stageAliases are the aliases as which a stage of MLflow's is gated: of the same name, in
+// any case. None and Archived are no places.
+func stageAliases(stage string) []pedigree.Alias {
+	if stage == "" || stage == pedigree.StagedNone || stage == pedigree.StagedArchived {
+		return nil
+	}
+	return []pedigree.Alias{pedigree.Alias(stage), pedigree.Alias(strings.ToLower(stage)), pedigree.Alias(strings.ToUpper(stage))}
+}
+
 // guardStage passes a version through the gates that the alias of the same name, in any
 // case, has; stage is MLflow's.
 func (r *Registrar) guardStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, stage string) error {
-	if stage == pedigree.StagedNone || stage == pedigree.StagedArchived {
-		return nil
-	}
-	for _, alias := range []string{stage, strings.ToLower(stage), strings.ToUpper(stage)} {
-		targets, err := tx.TiedTargets(ctx, projectID, pedigree.Alias(alias))
+	for _, alias := range stageAliases(stage) {
+		targets, err := tx.TiedTargets(ctx, projectID, alias)
 		if err != nil {
 			return err
 		}
-		protected, err := protectedAlias(ctx, tx, projectID, ref.Project, pedigree.Alias(alias))
+		protected, err := protectedAlias(ctx, tx, projectID, ref.Project, alias)
 		if err != nil {
 			return err
 		}
 		if len(targets) == 0 && !protected {
 			continue
 		}
-		if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
-			return err
-		}
 		w, err := r.weighing(ctx, tx, ref)
 		if err != nil {
 			return err
 		}
-		if len(targets) > 0 {
-			if _, err := w.tied(ctx, targets, pedigree.Alias(alias)); err != nil {
-				return err
-			}
+		tied, err := w.tied(ctx, targets, alias)
+		if err != nil {
+			return err
+		}
+		if !tied && !protected { // another model runs there
+			continue
+		}
+		if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
+			return err
 		}
 		d, err := w.judge(ctx, pedigree.Deploy{Role: pedigree.RolePrimary})
 		if err != nil {

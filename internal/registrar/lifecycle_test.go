@@ -66,7 +66,7 @@ var (
 			Approvals: &pedigree.ApprovalRule{Environments: []string{"dev"}, AllowAuthor: true}, Protected: pedigree.Protected{Targets: []string{"*/a"}},
 		},
 	}
-	lifeKinds = []string{ // those at both ends are drawn most
+	storyKinds = []string{ // those at both ends are drawn most
 		"deploy", "deploy", "deploy", "deploy", "deploy", "deploy", "deploy", "report", "report", "report", "observe", "observe", "observe", "approve", "approve",
 		"approve", "approve", "request", "amend", "fairness", "note", "reject", "revoke", "policy", "policy", "unpolicy", "edit", "fail", "end", "bad", "bad", "good",
 		"withdraw", "restore", "restore", "archive", "delete", "later", "alias", "alias", "unalias", "back to", "back to", "back to", "back to", "rollback", "rollback", "rollback", "rollback", "register", "deploy", "rollback",
@@ -75,7 +75,7 @@ var (
 
 func drawStep(t *rapid.T) step {
 	return step{
-		Kind:       rapid.SampledFrom(lifeKinds).Draw(t, "kind"),
+		Kind:       rapid.SampledFrom(storyKinds).Draw(t, "kind"),
 		Who:        rapid.SampledFrom([]string{"ann", "bob", "eve"}).Draw(t, "who"),
 		Model:      rapid.SampledFrom([]pedigree.Name{"fraud", "fraud", "fraud", "churn"}).Draw(t, "model"),
 		Version:    pedigree.VersionNumber(rapid.SampledFrom([]int{1, 2, 3, 1, 2, 3, 4, 2}).Draw(t, "version")),
@@ -701,7 +701,7 @@ func (w *world) protects(a pedigree.Alias) bool {
 func (w *world) alias(o step, v number, c *card) change {
 	at := w.aliases[o.Model][o.Alias]
 	switch {
-	case c.archived:
+	case c.archived || c.withdrawn:
 		return change{code: refused}
 	case at == o.Version:
 		return change{}

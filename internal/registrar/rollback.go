@@ -220,7 +220,7 @@ func (r *Registrar) bytesCheck(ctx context.Context, v *pedigree.Version, deploym
 		}
 		return pedigree.Check{Name: pedigree.CheckBytes, State: pedigree.CheckFailed, Fix: fix, Message: message}
 	}
-	message := fmt.Sprintf("%d files are there, not read again", len(v.Record.Artifact.Files))
+	message := fmt.Sprintf("all files are there (%d), not read again", len(v.Record.Artifact.Files))
 	if ready != nil && ready.Deployment == deployment {
 		age := r.now().Sub(ready.CheckedAt)
 		for _, c := range ready.Checks {
@@ -355,7 +355,7 @@ func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Du
 	if err := ctx.Err(); err != nil { // bytes that were not read to their end prove nothing
 		return err
 	}
-	if now.Same(before) && (plan == nil || now.CheckedAt.Equal(before.CheckedAt)) {
+	if now.Same(before) && r.now().Sub(before.CheckedAt) < every {
 		return nil
 	}
 	if err := r.store.SetReadiness(ctx, id, now); err != nil {
@@ -401,6 +401,16 @@ func (r *Registrar) ForgetInstances(ctx context.Context) error {
 		return err
 	}
 	return r.store.ForgetHeartbeats(ctx, before)
+}
+
+// HasTargets says whether there is any target.
+func (r *Registrar) HasTargets(ctx context.Context) (bool, error) {
+	var ids []string
+	err := r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) (err error) {
+		ids, err = tx.ListTargets(ctx, "", "", 1)
+		return err
+	})
+	return len(ids) > 0, err
 }
 
 // Lease gives owner the right to a job of the background, or renews it, and says whether

@@ -62,6 +62,9 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 				return decision{}, err
 			}
 		}
+		if err := newStage(ctx, tx, projectID, project, name, reg.Tags[pedigree.StageTag]); err != nil {
+			return decision{}, err
+		}
 		id, err := tx.ModelID(ctx, projectID, name)
 		if err != nil {
 			return decision{}, err

@@ -79,6 +79,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	var sending sync.WaitGroup
 	sending.Go(func() { s.notifier.Run(ctx, s.cfg.ShutdownTimeout) })
+	sending.Go(func() { s.keepReadiness(ctx) })
 	defer sending.Wait()
 	defer stop()
 	failed := make(chan error, 1)

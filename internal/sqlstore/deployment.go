@@ -10,7 +10,9 @@ import (
 )
 
 // deployment applies one step of a deployment's life. What an activation ends is told by
-// its target and role, so that nothing has to be read.
+// its target and role, so that nothing has to be read. What stands at a target is a few rows
+// of the index of those that have not ended, which must not be left for one that leads
+// through the whole past: a comparison with an expression can use no other.
 func (a *applier) deployment() {
 	e := a.e
 	var n int64
@@ -21,12 +23,12 @@ func (a *applier) deployment() {
 	switch e.Type {
 	case pedigree.DeploymentOpened:
 		// One that waits in the same role has been passed over.
-		end(pedigree.DeploymentSuperseded, "target = $3 AND role = $4 AND active_seq IS NULL", e.String("target"), e.String("role"))
+		end(pedigree.DeploymentSuperseded, "target = $3 AND role || '' = $4 AND active_seq IS NULL", e.String("target"), e.String("role"))
 		a.out.insert(viewDeployments, e.Subject, e.Seq, e.String("target"), e.String("model"), n, e.String("role"), e.String("image"))
 	case pedigree.DeploymentActivated:
-		end(pedigree.DeploymentState(e.String("ends_as")), "target = $3 AND role = $4 AND active_seq IS NOT NULL", e.String("target"), e.String("role"))
+		end(pedigree.DeploymentState(e.String("ends_as")), "target = $3 AND role || '' = $4 AND active_seq IS NOT NULL", e.String("target"), e.String("role"))
 		if e.String("role") == string(pedigree.RolePrimary) { // a canary that became the primary is no canary any more
-			end(pedigree.DeploymentSuperseded, "target = $3 AND role <> 'primary' AND model = $4 AND number = $5", e.String("target"), e.String("model"), n)
+			end(pedigree.DeploymentSuperseded, "target = $3 AND role <> 'primary' AND model || '' = $4 AND number = $5", e.String("target"), e.String("model"), n)
 		}
 		a.out.exec("UPDATE view_deployments SET active_seq = $1 WHERE id = $2", e.Seq, e.Subject)
 	case pedigree.DeploymentFailed:
@@ -61,7 +63,11 @@ func (tx *Tx) Deployments(ctx context.Context, q DeploymentQuery) ([]pedigree.De
 		q.Before = tx.last + 1
 	}
 	args := []any{q.Before, tx.last}
-	where := []string{"d.seq < $1", "d.seq <= $2"}
+	seq := "d.seq"
+	if q.Standing && tx.current { // they are few: sorted without an index of all that ever were
+		seq = "d.seq + 0"
+	}
+	where := []string{seq + " < $1", seq + " <= $2"}
 	arg := func(cond string, v any) {
 		args = append(args, v)
 		where = append(where, fmt.Sprintf(cond, len(args)))
@@ -106,7 +112,7 @@ func (tx *Tx) Deployments(ctx context.Context, q DeploymentQuery) ([]pedigree.De
 		where = append(where, fmt.Sprintf("d.active_seq <= %d", tx.last))
 	}
 	args = append(args, q.Limit)
-	text := "SELECT d.id FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY d.seq DESC LIMIT $" + itoa(len(args))
+	text := "SELECT d.id FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY " + seq + " DESC LIMIT $" + itoa(len(args))
 	var ids []string
 	err := tx.each(ctx, "read deployments", text, args, func(rows rows) error {
 		var id string

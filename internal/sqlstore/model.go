@@ -69,10 +69,12 @@ func (tx *Tx) changed(ctx context.Context, subject string, created int64) (int64
 	// As [pedigree.Event.Touches] has it.
 	untouched := []pedigree.EventType{pedigree.AliasMoved, pedigree.AliasRemoved, pedigree.GateOverridden, pedigree.TargetReadiness, pedigree.InstanceChanged}
 	in, args := list([]any{subject, tx.last}, untouched)
-	text := "SELECT max(seq) AS seq FROM log_events WHERE subject = $1 AND seq <= $2 AND type NOT IN (" + in + ")"
+	// The last of many: read from the end of an index, and no further.
+	text := "SELECT seq FROM (SELECT seq FROM log_events WHERE subject = $1 AND seq <= $2 AND type NOT IN (" + in + ") ORDER BY seq DESC LIMIT 1) s"
 	if strings.HasPrefix(subject, "tgt_") { // what is deployed at a target changes it
-		text = "SELECT max(seq) FROM (" + text + " UNION ALL SELECT max(e.seq) AS seq FROM log_refs r JOIN log_events e ON e.seq = r.seq WHERE r.ref = $1 AND e.seq <= $2 AND e.type LIKE 'deployment.%') x"
+		text += " UNION ALL SELECT seq FROM (SELECT r.seq AS seq FROM log_refs r JOIN log_events e ON e.seq = r.seq WHERE r.ref = $1 AND r.seq <= $2 AND e.type LIKE 'deployment.%' ORDER BY r.seq DESC LIMIT 1) d"
 	}
+	text = "SELECT max(seq) FROM (" + text + ") x"
 	err := tx.row(ctx, text, args, &seq)
 	return max(seq.Int64, created), tx.s.d.translate(err, "read a subject")
 }
