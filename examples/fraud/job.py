@@ -2,9 +2,11 @@
 
     python job.py prod/fraud-nightly scores.jsonl -- python batch.py 2026-11-24 scores.jsonl
 
-Starts an execution, fetches the version, runs the command with PEDIGREE_PATH,
+    python job.py --written-by fraud/2
+
+The first starts an execution, fetches the version, runs the command with PEDIGREE_PATH,
 PEDIGREE_VERSION and the like set, and says how it ended and what it wrote. Its exit code
-is that of the command.
+is that of the command. The second lists what a version wrote.
 """
 
 import hashlib
@@ -15,9 +17,15 @@ from pathlib import Path
 
 import registry
 
-target, output, dashes, *command = sys.argv[1:]
-if dashes != "--" or not command:
-    sys.exit("usage: job.py TARGET OUTPUT -- COMMAND …")
+if sys.argv[1:2] == ["--written-by"] and len(sys.argv) == 3:
+    model, version = sys.argv[2].split("/")
+    for execution in registry.call("GET", f"/projects/default/models/{model}/versions/{version}/executions")["items"]:
+        for output in execution.get("outputs", []):
+            print(execution["started_at"], execution["target"], output["name"], output["digest"])
+    sys.exit()
+if len(sys.argv) < 5 or sys.argv[3] != "--":
+    sys.exit("usage: job.py TARGET OUTPUT -- COMMAND …\n       job.py --written-by MODEL/VERSION")
+target, output, _, *command = sys.argv[1:]
 execution = registry.call("POST", registry.target_path(target) + "/executions", {})
 report = {"exit": 1}
 try:

@@ -29,7 +29,7 @@ def target_path(target):
 
 def desired(target):
     """Return the deployment that is to run at a target: the one that waits to be seen, else the active one, else None."""
-    status = call("GET", target_path(target))
+    status = call("GET", target_path(target) + "/status")
     return status.get("pending") or status.get("current")
 
 

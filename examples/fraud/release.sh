@@ -11,9 +11,13 @@ version=$(pedigree push fraud build/model --record build/record.yaml --signature
   --evidence evaluation=build/evaluation.json --script train.py --owner team:risk --target prod/fraud-api \
   --rollback-note "nothing to mind: no state, the service swaps it in place" --alias candidate --quiet)
 
-# Whoever approves sees what the gates say. A gate that fails is not hidden by a version
-# that nobody asks to approve: the job fails, the version stays registered.
-# (Exit code 4 is a refusal; the missing approval alone is what is asked for next.)
+# Exit code 4 is a refusal. The approval is always missing here; any other check that
+# failed fails the job, and nobody is asked to approve.
 pedigree policy test "$version" --target prod/fraud-api || [ $? -eq 4 ]
+checks=$(pedigree policy test "$version" --target prod/fraud-api -o json) || [ $? -eq 4 ]
+python -c '
+import json, sys
+failed = [c["name"] for c in json.loads(sys.argv[1])["checks"] if c["state"] == "failed" and c["name"] != "approval"]
+sys.exit("not asking for approval, because of: " + ", ".join(failed) if failed else 0)' "$checks"
 pedigree request "$version" --note "${GITHUB_SERVER_URL:+$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID}"
 echo "$version"
