@@ -87,7 +87,8 @@ func (s *SyncFolder) Path(name string) string { return filepath.Join(s.dest, syn
 
 // Read returns the pointer of the version that the link names, and the name of its folder;
 // nil where there is none yet. It does not read the files: see [SyncFolder.Verify]. It
-// returns [pedigree.CodeCorrupt] for a link or a pointer that sync did not make.
+// returns [pedigree.CodeCorrupt] for a link that sync did not make, without a name, and for
+// a pointer that can't be read, with it: the next swap mends that.
 func (s *SyncFolder) Read() (*pedigree.Pointer, string, error) { return readSynced(s.dest) }
 
 func readSynced(dest string) (*pedigree.Pointer, string, error) {
@@ -106,11 +107,11 @@ func readSynced(dest string) (*pedigree.Pointer, string, error) {
 	}
 	text, err := os.ReadFile(filepath.Join(dest, syncVersions, name+".json"))
 	if err != nil {
-		return nil, "", pedigree.Errorf(pedigree.CodeCorrupt, "the pointer of %s can't be read: %w", name, err)
+		return nil, name, pedigree.Errorf(pedigree.CodeCorrupt, "the pointer of %s can't be read: %w", name, err)
 	}
 	var p pedigree.Pointer
 	if err := json.Unmarshal(text, &p); err != nil {
-		return nil, "", pedigree.Errorf(pedigree.CodeCorrupt, "the pointer of %s can't be read: %w", name, err)
+		return nil, name, pedigree.Errorf(pedigree.CodeCorrupt, "the pointer of %s can't be read: %w", name, err)
 	}
 	return &p, name, nil
 }
@@ -155,14 +156,17 @@ func (s *SyncFolder) place(ctx context.Context, p *pedigree.Pointer) (name strin
 
 // Fetch makes sure that the folder holds what p, which has its files, stands for, every byte
 // of it compared with its digest, and returns the name of its folder and how many bytes
-// came. A fetch that broke off, or was killed, is gone on with by the next. The link is not
-// touched.
+// came; progress is told when it begins to ask the registry. A fetch that broke off, or was
+// killed, is gone on with by the next. The link is not touched.
 func (s *SyncFolder) Fetch(ctx context.Context, c *Client, p *pedigree.Pointer, parallel int, progress Progress) (string, int64, error) {
 	name, there, err := s.place(ctx, p)
 	if err != nil || there {
 		return name, 0, err
 	}
 	s.sweep(scratchOf(p.Files))
+	if progress != nil {
+		progress(ProgressEvent{Stage: "download"})
+	}
 	out, err := c.Pull(ctx, Pull{
 		Reference: pedigree.Reference{Project: p.Project, Model: p.Model, Version: p.Version},
 		Dest:      s.Path(name), Parallel: parallel, Resume: true, Progress: progress,
@@ -341,6 +345,20 @@ func (s *SyncFolder) Applied() (*pedigree.Pointer, error) {
 func (s *SyncFolder) SetApplied(p pedigree.Pointer) error {
 	p.Files, p.Events, p.Checkpoint = nil, nil, pedigree.Checkpoint{}
 	return s.write(filepath.Join(syncState, syncApplied), p)
+}
+
+// Confirm notes that the registry has said now that what is current is what should be.
+func (s *SyncFolder) Confirm(now time.Time) {
+	_ = os.Chtimes(filepath.Join(s.dest, syncState, syncApplied), now, now) // for people
+}
+
+// Confirmed is when the registry last said so; zero where it never did.
+func (s *SyncFolder) Confirmed() time.Time {
+	info, err := os.Stat(filepath.Join(s.dest, syncState, syncApplied))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // Prune removes versions that are not current until at most keep are left, the current one
