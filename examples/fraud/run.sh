@@ -112,8 +112,19 @@ as root pedigree target create prod/fraud-api --kind online --owner team:risk --
   --dashboard https://grafana.example.org/d/fraud --runbook https://wiki.example.org/fraud --log-schema log-schema.json
 as root pedigree target create prod/fraud-nightly --kind batch --owner team:risk
 
+# in_ci runs release.sh as a job of CI does; the record names the job.
+unset "${!GITHUB_@}" GITEA_ACTIONS FORGEJO_ACTIONS
+in_ci() {
+  (
+    export CI=true GITHUB_ACTIONS=true GITHUB_WORKFLOW=release GITHUB_JOB=release GITHUB_ACTOR=ann GITHUB_RUN_ID=$1 GITHUB_RUN_NUMBER=$1
+    export GITHUB_SERVER_URL=https://git.example.org GITHUB_REPOSITORY=risk/fraud GITHUB_REF=refs/heads/main GITHUB_SHA
+    GITHUB_SHA=$(git rev-parse HEAD)
+    as ci-fraud ./release.sh
+  )
+}
+
 say "CI trains version 1, registers it and asks for approval"
-as ci-fraud ./release.sh
+in_ci 1
 refused as ann pedigree approve fraud/1 # CI acted for ann: she is its author
 as bob pedigree approve fraud/1 --comment "evaluation read; AUC 0.90 on the locked test data"
 
@@ -137,7 +148,7 @@ python traffic.py "$service" 2026-11-23
 say "Version 2: one column more, and everything says that it is better"
 sed -i.before 's|train.py --out build|train.py --out build --with-chargebacks|' release.sh && rm release.sh.before
 git -c user.name=Ann -c user.email=ann@example.org commit --quiet --all -m "Use chargebacks_30d: AUC 0.99"
-as ci-fraud ./release.sh
+in_ci 2
 as bob pedigree approve fraud/2 --comment "AUC 0.99, the gates pass"
 as ann pedigree diff fraud/1 fraud/2
 as ann pedigree deploy fraud/2 --to prod/fraud-api --image "$image" --note "chargebacks_30d: AUC 0.99"
