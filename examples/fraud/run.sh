@@ -20,7 +20,7 @@ finish() {
   for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
   if [ "$status" -ne 0 ]; then
     printf '\nrun.sh FAILED at: %s\n' "$at"
-    tail -n 20 "$work"/*.log 2>/dev/null || true
+    grep -v level=INFO "$work"/*.log | tail -n 40 || true
   fi
   if [ -z "$keep" ]; then
     chmod -R u+w "$work" && rm -rf "$work"
@@ -188,7 +188,7 @@ env -u PEDIGREE_URL pedigree verify "$work/proof.json" --key "$key"
 as ann pedigree replay scores-2026-11-24.jsonl --id 2026-11-24-7
 as bob pedigree withdraw fraud/2 --reason "trained on chargebacks_30d, which is filled in after the fact" --incident https://incidents.example.org/4711
 echo "The job still runs it; the plan names what was written since:"
-as carl pedigree rollback prod/fraud-nightly --yes --reason "fraud/2 is withdrawn" --incident https://incidents.example.org/4711 | tee "$work/nightly.txt"
+as carl pedigree rollback prod/fraud-nightly --yes --reason "fraud/2 is withdrawn" --incident https://incidents.example.org/4711 2>&1 | tee "$work/nightly.txt"
 grep -q scores-2026-11-24.jsonl "$work/nightly.txt" || die "the rollback did not name what the job wrote"
 echo "Whatever version 2 wrote is to be made again:"
 quietly ann python job.py --written-by fraud/2 | tee "$work/written.txt"
