@@ -20,7 +20,7 @@ finish() {
   for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
   if [ "$status" -ne 0 ]; then
     printf '\nrun.sh FAILED at: %s\n' "$at"
-    tail -n 20 "$work"/*.log 2>/dev/null || true
+    grep -v level=INFO "$work"/*.log | tail -n 40 || true
   fi
   if [ -z "$keep" ]; then
     chmod -R u+w "$work" && rm -rf "$work"
@@ -112,8 +112,19 @@ as root pedigree target create prod/fraud-api --kind online --owner team:risk --
   --dashboard https://grafana.example.org/d/fraud --runbook https://wiki.example.org/fraud --log-schema log-schema.json
 as root pedigree target create prod/fraud-nightly --kind batch --owner team:risk
 
+# in_ci runs release.sh as a job of CI does; the record names the job.
+unset "${!GITHUB_@}" GITEA_ACTIONS FORGEJO_ACTIONS
+in_ci() {
+  (
+    export CI=true GITHUB_ACTIONS=true GITHUB_WORKFLOW=release GITHUB_JOB=release GITHUB_ACTOR=ann GITHUB_RUN_ID=$1 GITHUB_RUN_NUMBER=$1
+    export GITHUB_SERVER_URL=https://git.example.org GITHUB_REPOSITORY=risk/fraud GITHUB_REF=refs/heads/main GITHUB_SHA
+    GITHUB_SHA=$(git rev-parse HEAD)
+    as ci-fraud ./release.sh
+  )
+}
+
 say "CI trains version 1, registers it and asks for approval"
-as ci-fraud ./release.sh
+in_ci 1
 refused as ann pedigree approve fraud/1 # CI acted for ann: she is its author
 as bob pedigree approve fraud/1 --comment "evaluation read; AUC 0.90 on the locked test data"
 
@@ -137,7 +148,7 @@ python traffic.py "$service" 2026-11-23
 say "Version 2: one column more, and everything says that it is better"
 sed -i.before 's|train.py --out build|train.py --out build --with-chargebacks|' release.sh && rm release.sh.before
 git -c user.name=Ann -c user.email=ann@example.org commit --quiet --all -m "Use chargebacks_30d: AUC 0.99"
-as ci-fraud ./release.sh
+in_ci 2
 as bob pedigree approve fraud/2 --comment "AUC 0.99, the gates pass"
 as ann pedigree diff fraud/1 fraud/2
 as ann pedigree deploy fraud/2 --to prod/fraud-api --image "$image" --note "chargebacks_30d: AUC 0.99"
@@ -177,7 +188,7 @@ env -u PEDIGREE_URL pedigree verify "$work/proof.json" --key "$key"
 as ann pedigree replay scores-2026-11-24.jsonl --id 2026-11-24-7
 as bob pedigree withdraw fraud/2 --reason "trained on chargebacks_30d, which is filled in after the fact" --incident https://incidents.example.org/4711
 echo "The job still runs it; the plan names what was written since:"
-as carl pedigree rollback prod/fraud-nightly --yes --reason "fraud/2 is withdrawn" --incident https://incidents.example.org/4711 | tee "$work/nightly.txt"
+as carl pedigree rollback prod/fraud-nightly --yes --reason "fraud/2 is withdrawn" --incident https://incidents.example.org/4711 2>&1 | tee "$work/nightly.txt"
 grep -q scores-2026-11-24.jsonl "$work/nightly.txt" || die "the rollback did not name what the job wrote"
 echo "Whatever version 2 wrote is to be made again:"
 quietly ann python job.py --written-by fraud/2 | tee "$work/written.txt"

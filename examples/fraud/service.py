@@ -37,24 +37,29 @@ stopping = threading.Event()
 predictions = open(os.environ["FRAUD_LOG"], "a", buffering=1)
 
 
-def follow():
+def swap():
+    """Serve what is desired at the target, if that is another deployment."""
     global serving
-    said = 0.0
-    while not stopping.wait(0 if serving is None and said == 0 else 1):
+    deployment = registry.desired(TARGET)
+    if deployment is not None and (serving is None or serving[0]["id"] != deployment["id"]):
+        serving = deployment, Model(registry.pull(deployment, os.environ["FRAUD_MODELS"]))
+
+
+def follow():
+    said, when = None, 0.0
+    while True:
         try:
-            deployment = registry.desired(TARGET)
-            if deployment is None:
-                said = -1.0
-                continue
-            changed = serving is None or serving[0]["id"] != deployment["id"]
-            if changed:
-                serving = deployment, Model(registry.pull(deployment, os.environ["FRAUD_MODELS"]))
-            if changed or time.monotonic() - said > HEARTBEAT:
-                registry.observe(TARGET, INSTANCE, deployment)
-                said = time.monotonic()
+            swap()
         except Exception:  # the registry is away, or has what can't be loaded: what runs goes on
             logging.exception("could not follow %s", TARGET)
-            said = -1.0
+        try:  # in any case what runs is said: who lags is not silent
+            if serving is not None and (said != serving[0]["id"] or time.monotonic() - when > HEARTBEAT):
+                registry.observe(TARGET, INSTANCE, serving[0])
+                said, when = serving[0]["id"], time.monotonic()
+        except Exception:
+            logging.exception("could not say what runs")
+        if stopping.wait(1):
+            return
 
 
 @asynccontextmanager
