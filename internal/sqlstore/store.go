@@ -63,7 +63,7 @@ type Store struct {
 	grown   signal
 	// fault, where a test sets it, may fail a batch before or after its commit.
 	fault func(point string) error
-	// policies keeps policies by the event that applied them.
+	// policies keeps policies by the event that applied them, without descriptions.
 	policies sync.Map
 }
 
