@@ -153,10 +153,12 @@ func TestWatchAccess(t *testing.T) {
 		// Live: only what is chosen and may be read comes; a role that is given and a token
 		// that is revoked count from that event on.
 		var got []pedigree.Entry
+		arrived := make(chan int64, 16)
 		ended := make(chan error, 1)
 		go func() {
 			ended <- ann.Watch(ctx, pedigree.WatchQuery{Types: []pedigree.EventType{pedigree.ModelCreated, pedigree.TokenRevoked, pedigree.BindingAdded}}, func(e pedigree.Entry) error {
 				got = append(got, e)
+				arrived <- e.Seq
 				return nil
 			})
 		}()
@@ -167,7 +169,17 @@ func TestWatchAccess(t *testing.T) {
 		open := must(root.CreateModel(ctx, "open", pedigree.ModelEdit{}))(t)
 		must(root.AddBinding(ctx, "secret", pedigree.NewBinding{Role: pedigree.Viewer, Member: "ann"}))(t)
 		seen := must(root.In("secret").CreateModel(ctx, "seen", pedigree.ModelEdit{}))(t)
-		time.Sleep(100 * time.Millisecond)
+		for deadline := time.After(20 * time.Second); ; {
+			var seq int64
+			select {
+			case seq = <-arrived:
+			case <-deadline:
+				t.Fatal("what may be read since did not come")
+			}
+			if seq == seen.Seq {
+				break
+			}
+		}
 		if err := root.RevokeToken(ctx, token.ID); err != nil {
 			t.Fatal(err)
 		}
