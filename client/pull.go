@@ -35,6 +35,10 @@ type Pull struct {
 	Parallel int
 	// Force replaces what is at Dest, if it is not the artifact already.
 	Force bool
+	// Resume goes on with what an earlier pull of the same artifact, which broke off, left
+	// beside Dest, and leaves that where this one breaks off. At most one pull at a time may
+	// do so.
+	Resume bool
 	// Progress is told how it goes on; nil is told nothing.
 	Progress Progress
 }
@@ -171,6 +175,26 @@ func holds(ctx context.Context, dest string, files []pedigree.File) (bool, error
 	if err != nil || !same || found != len(files) {
 		return false, localError("pull", err)
 	}
+	return sameBytes(ctx, dest, files)
+}
+
+// contains says whether dest holds these files, by their digests, whatever else is there: a
+// program that uses them may have left something beside them.
+func contains(ctx context.Context, dest string, files []pedigree.File) (bool, error) {
+	for _, f := range files {
+		info, err := os.Lstat(filepath.Join(dest, filepath.FromSlash(f.Path)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil || !info.Mode().IsRegular() || info.Size() != f.Size {
+			return false, localError("read "+dest, err)
+		}
+	}
+	return sameBytes(ctx, dest, files)
+}
+
+// sameBytes compares files with their digests.
+func sameBytes(ctx context.Context, dest string, files []pedigree.File) (bool, error) {
 	differs := errors.New("differs")
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
@@ -188,7 +212,7 @@ func holds(ctx context.Context, dest string, files []pedigree.File) (bool, error
 			return err
 		})
 	}
-	err = g.Wait()
+	err := g.Wait()
 	if errors.Is(err, differs) {
 		return false, nil
 	}
@@ -213,23 +237,64 @@ func (p *pull) run(ctx context.Context, dest string) error {
 		return localError("pull", err)
 	}
 	scratch := filepath.Join(parent, ".pedigree-"+rand.Text()[:12])
-	if err := os.Mkdir(scratch, 0o777); err != nil {
+	if p.Resume {
+		scratch = filepath.Join(parent, scratchOf(p.files))
+	}
+	if err := os.Mkdir(scratch, 0o777); err != nil && !(p.Resume && errors.Is(err, fs.ErrExist)) {
 		return localError("pull", err)
 	}
-	done := false
+	keep := false
 	defer func() {
-		if !done {
+		if !keep {
 			_ = os.RemoveAll(scratch)
 		}
 	}()
+	if p.Resume {
+		if err := tidy(scratch, p.files); err != nil {
+			return localError("pull", err)
+		}
+	}
 	if err := p.fetchAll(ctx, scratch); err != nil {
+		keep = p.Resume && pedigree.CodeOf(err) != pedigree.CodeCorrupt
 		return err
 	}
 	if err := publish(scratch, dest); err != nil {
 		return err
 	}
-	done = true
+	keep = true // it has its name
 	return nil
+}
+
+// scratchOf is the folder in which a pull that may be resumed gathers files.
+func scratchOf(files []pedigree.File) string {
+	text, _ := encode(files) // of strings and numbers
+	return ".pedigree-" + pedigree.DigestBytes(text).Hex()[:24]
+}
+
+// tidy removes from a folder what is none of the files, or can't be a part of one.
+func tidy(dir string, files []pedigree.File) error {
+	want := map[string]pedigree.File{}
+	for _, f := range files {
+		want[f.Path] = f
+	}
+	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		f, ok := want[filepath.ToSlash(rel)]
+		if ok && info.Mode().IsRegular() && info.Size() <= f.Size && (runtime.GOOS == "windows" || info.Mode()&0o111 != 0 == f.Executable) {
+			return nil
+		}
+		return os.Remove(name)
+	})
 }
 
 func (p *pull) fetchAll(ctx context.Context, scratch string) error {
@@ -274,12 +339,18 @@ func (p *pull) fetch(ctx context.Context, f pedigree.File) error {
 	if f.Executable {
 		mode = 0o777
 	}
-	w, err := p.root.OpenFile(filepath.FromSlash(f.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if p.Resume {
+		flags = os.O_RDWR | os.O_CREATE
+	}
+	w, err := p.root.OpenFile(filepath.FromSlash(f.Path), flags, mode)
 	if err != nil {
 		return localError("pull", err)
 	}
-	h := pedigree.NewHasher()
-	err = p.receive(ctx, f, h, w)
+	h, err := p.begun(ctx, f, w)
+	if err == nil && h.Size() < f.Size {
+		err = p.receive(ctx, f, h, w)
+	}
 	if err == nil && (h.Size() != f.Size || h.Digest() != f.Digest) {
 		err = wrongBytes(fmt.Sprintf("%q", f.Path), h.Digest(), f.Digest)
 	}
@@ -293,6 +364,29 @@ func (p *pull) fetch(ctx context.Context, f pedigree.File) error {
 		p.meter.add(f.Path, 0, true)
 	}
 	return err
+}
+
+// begun hashes what an earlier pull left of a file, and leaves w at its end. A whole file
+// that is not what it should be is begun again.
+func (p *pull) begun(ctx context.Context, f pedigree.File, w *os.File) (*pedigree.Hasher, error) {
+	h := pedigree.NewHasher()
+	if !p.Resume {
+		return h, nil
+	}
+	n, err := transfer(ctx, h, nil, w, nil)
+	if err != nil {
+		return nil, localError("pull", err)
+	}
+	if n == f.Size && n > 0 && h.Digest() != f.Digest {
+		if _, err := w.Seek(0, io.SeekStart); err != nil {
+			return nil, localError("pull", err)
+		}
+		return pedigree.NewHasher(), localError("pull", w.Truncate(0))
+	}
+	if n > 0 {
+		p.meter.add(f.Path, n, false)
+	}
+	return h, nil
 }
 
 // receive reads a file to its end. Where the connection is lost it goes on from the

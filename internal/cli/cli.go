@@ -30,6 +30,11 @@ const (
 	exitInterrupted = 130 // Ctrl-C
 )
 
+// exitStatus is the exit code of a command that ran in the place of this one.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
 // Main runs the command line args (without the program's name) and returns the exit
 // code: 0 ok, 1 failure, 2 usage, 3 not found, 4 refused by a rule or a precondition,
 // 5 conflict, 130 interrupted. env looks up environment variables; os.Getenv is the
@@ -40,6 +45,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(str
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env, now: time.Now}
 	err := run(ctx, a, args)
+	var ended exitStatus
+	if errors.As(err, &ended) { // the command that exec ran has said all
+		return int(ended)
+	}
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		if err != nil {
 			fmt.Fprintln(stderr, "pedigree: interrupted")
@@ -157,7 +166,7 @@ func commandGroups(a *app) []commandGroup {
 		}},
 		{"lifecycle", "Approval and deployment:", []*cobra.Command{
 			newPolicyCommand(a), newRequestCommand(a), newApproveCommand(a), newRejectCommand(a), newRevokeCommand(a), newApprovalsCommand(a), newWithdrawCommand(a),
-			newTargetCommand(a), newDeployCommand(a), newDeploymentCommand(a), newRollbackCommand(a), newStatusCommand(a),
+			newTargetCommand(a), newDeployCommand(a), newDeploymentCommand(a), newRollbackCommand(a), newStatusCommand(a), newSyncCommand(a), newExecCommand(a), newExecutionsCommand(a),
 			newWhichCommand(a), newWhereCommand(a), newTimelineCommand(a), newChangesCommand(a), newReportCommand(a),
 		}},
 		{"history", "History and proof:", []*cobra.Command{newLogCommand(a), newVerifyCommand(a), newLineageCommand(a), newPredictionsCommand(a), newReplayCommand(a)}},
