@@ -131,7 +131,8 @@ as bob pedigree approve fraud/1 --comment "evaluation read; AUC 0.90 on the lock
 
 say "The service starts, and ann deploys"
 port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-quietly fraud-service pedigree sync target:prod/fraud-api "$work/models" --interval 1s --no-report >"$work/sync.log" 2>&1 &
+PEDIGREE_TOKEN=$(cat "$work/tokens/fraud-service") \
+  pedigree sync target:prod/fraud-api "$work/models" --interval 1s --no-report >"$work/sync.log" 2>&1 &
 started+=($!)
 PEDIGREE_TOKEN=$(cat "$work/tokens/fraud-service") FRAUD_MODELS=$work/models FRAUD_LOG=$work/predictions.jsonl HOSTNAME=fraud-api-1 \
   python -m uvicorn service:app --host 127.0.0.1 --port "$port" --log-level warning >"$work/service.log" 2>&1 &
