@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -242,5 +243,34 @@ func TestRedact(t *testing.T) {
 			continue
 		}
 		checkDrafts(t, tt.name, got, err, tt.want...)
+	}
+}
+
+// TestEventTypesInDocs: the table in docs/log.md, a public contract, names every type and
+// no other.
+func TestEventTypesInDocs(t *testing.T) {
+	text, err := os.ReadFile("docs/log.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## Event types\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	documented := map[EventType]bool{}
+	for _, line := range strings.Split(table, "\n") {
+		first, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		if strings.HasPrefix(first, "`") && strings.HasPrefix(line, "| ") {
+			for _, name := range strings.Split(first, ", ") {
+				documented[EventType(strings.Trim(name, "`"))] = true
+			}
+		}
+	}
+	for _, name := range EventTypes {
+		if !documented[name] {
+			t.Errorf("docs/log.md does not say what %s holds", name)
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("docs/log.md describes %s, which is no type", name)
 	}
 }

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -171,6 +173,17 @@ func CheckPointer(p pedigree.Pointer, keys ...string) error {
 		return err
 	}
 	p.Checkpoint = cp // what stands beside the signed text does not count
+	p.Events = slices.Clone(p.Events)
+	for i := range p.Events { // what was indented since was compact when it was hashed
+		fields := slices.Clone(p.Events[i].Entry.Fields)
+		for k := range fields {
+			var value bytes.Buffer
+			if f := &fields[k]; json.Compact(&value, f.Value) == nil {
+				f.Value = value.Bytes()
+			}
+		}
+		p.Events[i].Entry.Fields = fields
+	}
 	return checkProven(&p)
 }
 

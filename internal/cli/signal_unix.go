@@ -37,7 +37,9 @@ func byTerminal(s os.Signal) bool {
 }
 
 // isGone says that the error of a signal means that there is no such process.
-func isGone(err error) bool { return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH) }
+func isGone(err error) bool {
+	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH)
+}
 
 // endedBy is the exit code of a program that a signal ended: 128 and its number, as shells
 // have it. ok is false where none did.

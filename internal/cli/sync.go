@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -623,5 +624,40 @@ func (s *syncing) show(out *synced) error {
 			more = "  " + out.Deployment
 		}
 		fmt.Fprintf(w, "%s  %s%s\n→ %s  %s\n", ref, out.Digest, more, printable(out.Path), printable(state))
+	}})
+}
+
+// maxPointer is the most bytes of a pointer that is read.
+const maxPointer = 256 << 20
+
+// readPointer reads a file that sync made; ok is false for anything else.
+func readPointer(name string) (out pedigree.Pointer, ok bool, err error) {
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxPointer {
+		return out, false, nil
+	}
+	text, err := readFile(name, maxPointer)
+	if err != nil {
+		return out, true, err
+	}
+	if json.Unmarshal(text, &out) != nil || !strings.HasPrefix(out.Schema, "pedigree.pointer/") {
+		return out, false, nil
+	}
+	return out, true, nil
+}
+
+// verifyPointer checks a pointer without the registry.
+func (a *app) verifyPointer(f *verifyFlags, name string, p *pedigree.Pointer) error {
+	if len(f.keys) == 0 {
+		return pedigree.Errorf(pedigree.CodeInvalid, "which key is the pointer to be signed by?").WithFix("--key KEY, from a place that you trust; pedigree log keys shows those of a registry")
+	}
+	if err := client.CheckPointer(*p, f.keys...); err != nil {
+		return err
+	}
+	ref := a.reference(p.Project, p.Model, p.Version)
+	return a.print(answer{value: p, names: []string{ref}, human: func(w io.Writer) {
+		fmt.Fprintf(w, "ok  %s of the log %s prove that %s stood for %s\n", count(len(p.Events), "event"), printable(p.Checkpoint.Origin), printable(p.Source), ref)
+		fmt.Fprintf(w, "    %s of %s; the checkpoint of %s is signed by the key that you trust\n", count(len(p.Files), "file"), p.Digest, count(int(p.Checkpoint.Size), "event"))
+		fmt.Fprintf(w, "    asked on %s UTC; what the registry decided since it does not say\n", stamp(p.ResolvedAt))
 	}})
 }

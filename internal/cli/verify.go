@@ -35,8 +35,8 @@ func newVerifyCommand(a *app) *cobra.Command {
 		Long: `Verify reads the whole log and checks every event, every hash and the signed root of today,
 and that today's log continues the one that you saw last: on every push, pull and move of
 an alias the program remembers a checkpoint. With a REF it reads the stored bytes of that
-version again. With the FILE that pedigree replay --write made it checks that file, without
-any registry.
+version again. With the FILE that pedigree replay --write made, or the pointer that pedigree
+sync keeps beside a version, it checks that file, without any registry.
 
 Everything is checked here, by this program; the registry is not asked whether it is
 honest. An exported log is checked without any registry by --offline.`,
@@ -54,6 +54,11 @@ honest. An exported log is checked without any registry by --offline.`,
 			if len(args) == 1 && !event && f.checkpoint == "" && f.offline == "" {
 				if r, ok, err := readReplay(args[0]); ok && err == nil {
 					return a.verifyReplay(f, args[0], &r)
+				} else if err != nil {
+					return err
+				}
+				if p, ok, err := readPointer(args[0]); ok && err == nil {
+					return a.verifyPointer(f, args[0], &p)
 				} else if err != nil {
 					return err
 				}

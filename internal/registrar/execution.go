@@ -9,7 +9,7 @@ import (
 )
 
 // StartExecution says that a job begins to run what is active at a target. It returns
-// [pedigree.CodeRefused] where nothing is.
+// [pedigree.CodeRefused] where nothing is, and where that was withdrawn.
 func (r *Registrar) StartExecution(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, target pedigree.TargetName, inputs []pedigree.Output) (pedigree.Execution, error) {
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
 		_, id, err := r.findTarget(ctx, tx, p, pedigree.ObservationsWrite, project, target)
@@ -19,6 +19,12 @@ func (r *Registrar) StartExecution(ctx context.Context, p pedigree.Principal, pr
 		place, err := tx.Place(ctx, id)
 		if err != nil {
 			return decision{}, err
+		}
+		if d := place.Current(); d != nil { // "no pull by target" holds for jobs, too
+			found := pedigree.Resolved{Project: d.Project, Model: d.Model, ModelID: d.ModelID, Number: d.Version}
+			if err := barred(ctx, tx, &found); err != nil {
+				return decision{}, err
+			}
 		}
 		drafts, err := place.StartExecution(r.newID("exe"), inputs)
 		return decision{drafts: drafts}, err

@@ -22,7 +22,14 @@ func (r *Registrar) ApplyPolicy(ctx context.Context, p pedigree.Principal, polic
 		if err := r.authorise(ctx, tx, p, pedigree.PoliciesWrite, policy.Project); err != nil {
 			return decision{}, err
 		}
-		id, before, err := ownPolicy(ctx, tx, policy.Project)
+		id, err := scopeOf(ctx, tx, policy.Project)
+		if err != nil {
+			return decision{}, err
+		}
+		if err := tx.WatchPolicies(ctx, id); err != nil {
+			return decision{}, err
+		}
+		before, err := ownPolicy(ctx, tx, id, policy.Project)
 		if err != nil {
 			return decision{}, err
 		}
@@ -49,7 +56,14 @@ func (r *Registrar) RemovePolicy(ctx context.Context, p pedigree.Principal, proj
 		if err := r.authorise(ctx, tx, p, pedigree.PoliciesWrite, project); err != nil {
 			return decision{}, err
 		}
-		id, before, err := ownPolicy(ctx, tx, project)
+		id, err := scopeOf(ctx, tx, project)
+		if err != nil {
+			return decision{}, err
+		}
+		if err := tx.WatchPolicies(ctx, id); err != nil {
+			return decision{}, err
+		}
+		before, err := ownPolicy(ctx, tx, id, project)
 		if err == nil && before == nil {
 			err = noPolicy(project)
 		}
@@ -62,21 +76,25 @@ func (r *Registrar) RemovePolicy(ctx context.Context, p pedigree.Principal, proj
 	return err
 }
 
-// ownPolicy is the policy of a scope itself, without that of the instance; nil for none.
-func ownPolicy(ctx context.Context, tx *sqlstore.Tx, project pedigree.ProjectName) (id string, _ *pedigree.Policy, err error) {
-	if project != "" {
-		if id, err = tx.ProjectID(ctx, project); err != nil {
-			return "", nil, err
-		}
+// ownPolicy is the policy of a scope itself, without that of the instance; nil for none. A
+// decision about it is to watch it first.
+func ownPolicy(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName) (*pedigree.Policy, error) {
+	policies, err := tx.Policies(ctx, projectID, project)
+	i := slices.IndexFunc(policies, func(p pedigree.Policy) bool { return p.Project == project })
+	if err != nil || i < 0 {
+		return nil, err
 	}
-	if err := tx.WatchPolicies(ctx, id); err != nil {
-		return "", nil, err
+	p, err := tx.Policy(ctx, policies[i].Seq)
+	p.Project = project
+	return &p, err
+}
+
+// scopeOf is the id of a project, "" for the instance.
+func scopeOf(ctx context.Context, tx *sqlstore.Tx, project pedigree.ProjectName) (string, error) {
+	if project == "" {
+		return "", nil
 	}
-	policies, err := tx.Policies(ctx, id, project)
-	if i := slices.IndexFunc(policies, func(p pedigree.Policy) bool { return p.Project == project }); err == nil && i >= 0 {
-		return id, &policies[i], nil
-	}
-	return id, nil, err
+	return tx.ProjectID(ctx, project)
 }
 
 func noPolicy(project pedigree.ProjectName) error {
@@ -97,21 +115,18 @@ func (r *Registrar) Policy(ctx context.Context, p pedigree.Principal, project pe
 		if err := r.authorise(ctx, tx, p, permission, project); err != nil {
 			return err
 		}
-		id := ""
-		if project != "" {
-			if id, err = tx.ProjectID(ctx, project); err != nil {
-				return err
-			}
-		}
-		policies, err := tx.Policies(ctx, id, project)
+		id, err := scopeOf(ctx, tx, project)
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(policies, func(p pedigree.Policy) bool { return p.Project == project })
-		if i < 0 {
-			return noPolicy(project)
+		own, err := ownPolicy(ctx, tx, id, project)
+		if err == nil && own == nil {
+			err = noPolicy(project)
 		}
-		out = policies[i]
+		if err != nil {
+			return err
+		}
+		out = *own
 		return nil
 	})
 	return out, err

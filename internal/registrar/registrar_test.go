@@ -79,19 +79,25 @@ func mustOpenWith(t testing.TB, database, key string, blobs blob.Store) *registr
 	return mustOpenConfig(t, database, key, registrar.Config{Blobs: blobs})
 }
 
+// mustOpenClock opens a registry with a clock of the test's.
+func mustOpenClock(t testing.TB, database string, now func() time.Time) *registry {
+	t.Helper()
+	return mustOpenConfig(t, database, testKey, registrar.Config{Now: now})
+}
+
 // mustOpenConfig opens a registry of which cfg says what a test wants otherwise.
 func mustOpenConfig(t testing.TB, database, key string, cfg registrar.Config) *registry {
 	t.Helper()
-	store, err := sqlstore.Open(context.Background(), sqlstore.Config{Database: database, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	store, err := sqlstore.Open(context.Background(), sqlstore.Config{Database: database, Now: cfg.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	cfg.Store, cfg.NewID, cfg.Rand = store, newID, rand.Reader
 	cfg.Signer = func() (*ledger.Signer, error) { return ledger.NewSigner(key) }
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	if cfg.Blobs == nil {
 		cfg.Blobs = blob.NewMemory()
 	}

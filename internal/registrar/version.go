@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/gate"
@@ -367,8 +368,9 @@ func (r *Registrar) DeleteVersion(ctx context.Context, p pedigree.Principal, ref
 type searchCursor struct {
 	Query pedigree.Digest     `json:"q"`
 	Key   *sqlstore.SearchKey `json:"k"`
-	// AsOf keeps the pages of one search at one moment.
-	AsOf int64 `json:"s"`
+	// AsOf and Time keep the pages of one search at one moment.
+	AsOf int64     `json:"s"`
+	Time time.Time `json:"t"`
 }
 
 // fits says whether the values of a cursor, which comes from outside, can be those of
@@ -432,7 +434,11 @@ func (r *Registrar) Search(ctx context.Context, p pedigree.Principal, project pe
 	}
 	err = r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
 		if last >= 0 {
-			tx.Upto(last)
+			tx.Upto(last, cursor.Time)
+		}
+		moment, err := tx.Time(ctx)
+		if err != nil {
+			return err
 		}
 		if project != "" {
 			if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
@@ -456,7 +462,7 @@ func (r *Registrar) Search(ctx context.Context, p pedigree.Principal, project pe
 		items, err := tx.Summaries(ctx, seqs)
 		out.Items, out.AsOf = append(out.Items, items...), tx.AsOf()
 		if next != nil {
-			out.Next = encodeCursor(searchCursor{Query: cursor.Query, Key: next, AsOf: tx.AsOf()})
+			out.Next = encodeCursor(searchCursor{Query: cursor.Query, Key: next, AsOf: tx.AsOf(), Time: moment})
 		}
 		return err
 	})

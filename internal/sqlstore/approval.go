@@ -188,7 +188,8 @@ func (tx *Tx) approvalStates(ctx context.Context, seqs []int64) (states map[int6
 }
 
 // Requests lists the versions whose approval is asked for at tx's moment, in the order of
-// their requests, newest first and before the given seq (-1 for all). projectID "" means all.
+// their requests, newest first and before the given seq (-1 for all); those that were
+// withdrawn since wait for nobody. projectID "" means all.
 func (tx *Tx) Requests(ctx context.Context, projectID string, before int64, limit int) (versions, requests []int64, err error) {
 	if before < 0 {
 		before = tx.last + 1
@@ -198,7 +199,7 @@ func (tx *Tx) Requests(ctx context.Context, projectID string, before int64, limi
 		return nil, nil, err
 	}
 	text := "SELECT v.seq, r.from_seq FROM view_approvals r JOIN view_versions v ON v.seq = r.subject JOIN view_models m ON m.id = v.model WHERE r.kind = 'requested' AND " + tx.open("r.") +
-		" AND " + tx.alive("v.") + " AND r.from_seq < $1 AND " + tx.approvalState(micros(now)) + " IN ('requested', 'stale', 'expired')"
+		" AND " + tx.alive("v.") + " AND NOT " + tx.flagged("withdrawn") + " AND r.from_seq < $1 AND " + tx.approvalState(micros(now)) + " IN ('requested', 'stale', 'expired')"
 	args := []any{before, limit}
 	if projectID != "" {
 		text += " AND m.project = $3"
@@ -213,13 +214,14 @@ func (tx *Tx) Requests(ctx context.Context, projectID string, before int64, limi
 	return versions, requests, err
 }
 
-// Time is the moment that tx is about: the clock's for now, the time that was asked about,
-// or that of the event that was.
+// Time is the moment that tx is about: the clock's for now, as it was first read, the time
+// that was asked about, or that of the event that was.
 func (tx *Tx) Time(ctx context.Context) (time.Time, error) {
 	switch {
-	case tx.current:
-		return tx.s.now().UTC(), nil
 	case !tx.at.IsZero():
+		return tx.at, nil
+	case tx.current:
+		tx.at = tx.s.now().UTC()
 		return tx.at, nil
 	}
 	var us sql.NullInt64

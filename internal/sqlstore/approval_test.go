@@ -199,7 +199,7 @@ func (l *lifecycle) agree(at pedigree.At, met map[pedigree.ApprovalState]int) {
 			state := pedigree.ApprovalNone
 			if v.Approval != nil {
 				state = v.Approval.State
-				if r := v.Approval.Request; r != nil && slices.Contains([]pedigree.ApprovalState{pedigree.ApprovalAsked, pedigree.ApprovalExpired, pedigree.ApprovalOutOfDate}, state) {
+				if r := v.Approval.Request; r != nil && v.Withdrawn == nil && slices.Contains([]pedigree.ApprovalState{pedigree.ApprovalAsked, pedigree.ApprovalExpired, pedigree.ApprovalOutOfDate}, state) {
 					waiting = append(waiting, r.Seq)
 				}
 			}

@@ -20,8 +20,9 @@ func (a *applier) policy() {
 	a.out.insert(viewPolicies, a.e.Subject, a.e.Seq, need)
 }
 
-// Policies reads the policies that hold for a project at tx's moment, the instance's first.
-// projectID "" asks for the instance's alone.
+// Policies reads the policies that hold for a project at tx's moment, the instance's first,
+// each as far as decisions rest on it: without its description. projectID "" asks for the
+// instance's alone.
 func (tx *Tx) Policies(ctx context.Context, projectID string, project pedigree.ProjectName) (pedigree.Policies, error) {
 	scopes := []string{pedigree.PolicySubject(""), pedigree.PolicySubject(projectID)}
 	seqs := map[string]int64{}
@@ -53,19 +54,27 @@ func (tx *Tx) Policies(ctx context.Context, projectID string, project pedigree.P
 	return out, nil
 }
 
-// policyAt reads the policy that an event applied. It never changes but by an erasure of
-// its description, and is kept.
+// policyAt reads the policy that an event applied, without its description: what is left
+// never changes, and is kept.
 func (tx *Tx) policyAt(ctx context.Context, seq int64) (pedigree.Policy, error) {
 	if p, ok := tx.s.policies.Load(seq); ok {
 		return p.(pedigree.Policy), nil
 	}
+	p, err := tx.Policy(ctx, seq)
+	p.Description = "" // may be erased, by another process too
+	if err == nil {
+		tx.s.policies.Store(seq, p)
+	}
+	return p, err
+}
+
+// Policy reads the policy that an event applied, with its description; whose it is stays
+// open.
+func (tx *Tx) Policy(ctx context.Context, seq int64) (pedigree.Policy, error) {
 	var p pedigree.Policy
 	events, err := tx.events(ctx, seq, seq)
 	if err == nil && len(events) == 1 {
 		err = pedigree.FoldPolicy(&p, &events[0])
-	}
-	if err == nil {
-		tx.s.policies.Store(seq, p)
 	}
 	return p, err
 }

@@ -98,7 +98,7 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 		}
 	}
 	if !archived {
-		where = append(where, "NOT "+c.flagged("archived"))
+		where = append(where, "NOT "+c.tx.flagged("archived"))
 	}
 	if len(q.Order) == 0 {
 		if q.After != nil {
@@ -579,9 +579,9 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 			return always, nil
 		}
 		if want := n.Values[0].Text == "true"; want == (n.Cmp == pedigree.CmpEqual) {
-			return c.flagged(spec.Name), nil
+			return c.tx.flagged(spec.Name), nil
 		}
-		return "NOT " + c.flagged(spec.Name), nil
+		return "NOT " + c.tx.flagged(spec.Name), nil
 	case "approval":
 		if null {
 			return always, nil
@@ -615,14 +615,14 @@ func (c *compiler) updated() string {
 	}
 	last := fmt.Sprintf(" AND e.seq <= %d", c.tx.last)
 	return "(SELECT max(u.seq) FROM (SELECT max(e.seq) AS seq FROM log_events e WHERE e.subject = v.model || '/' || v.number AND (e.type IN " +
-		"('version.registered', 'version.edited', 'version.amended', 'version.archived', 'version.restored', 'version.deleted') OR " +
+		"('version.registered', 'version.edited', 'version.amended', 'version.archived', 'version.restored', 'version.deleted', 'version.withdrawn', 'version.reinstated') OR " +
 		"e.type IN ('version.tagged', 'version.untagged') AND EXISTS (SELECT 1 FROM log_fields f WHERE f.seq = e.seq AND f.name = 'key' AND f.value = '\"" + pedigree.StageTag + "\"'))" + last +
 		" UNION ALL SELECT max(e.seq) FROM log_events e WHERE e.subject = v.model AND e.type = 'model.renamed' AND e.seq > v.seq" + last + ") u)"
 }
 
 // flagged is the condition that v has a flag of its own: archived, withdrawn.
-func (c *compiler) flagged(flag string) string {
-	return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = '" + flag + "' AND a.key = '" + flag + "' AND " + c.tx.open("a.") + ")"
+func (tx *Tx) flagged(flag string) string {
+	return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = '" + flag + "' AND a.key = '" + flag + "' AND " + tx.open("a.") + ")"
 }
 
 // complete counts the points of the minimum record, as [pedigree.Points] does.

@@ -63,7 +63,7 @@ type Store struct {
 	grown   signal
 	// fault, where a test sets it, may fail a batch before or after its commit.
 	fault func(point string) error
-	// policies keeps policies by the event that applied them.
+	// policies keeps policies by the event that applied them, without descriptions.
 	policies sync.Map
 }
 
@@ -374,7 +374,7 @@ type Tx struct {
 	// last is the last event to take into account, current says that it is the newest.
 	last    int64
 	current bool
-	// at is the time that was asked about, zero where none was.
+	// at is the time that tx is about, zero until it is known; see [Tx.Time].
 	at time.Time
 	// access is the last event that moved [pedigree.AccessKey], whatever tx's moment is:
 	// rights are always today's. It is -1 while the registry has no accounts.
@@ -537,11 +537,13 @@ func (tx *Tx) moment(ctx context.Context, at pedigree.At) error {
 	return nil
 }
 
-// Upto sets tx's moment to an earlier event: the pages of one list show one moment.
-func (tx *Tx) Upto(seq int64) {
+// Upto sets tx's moment to that of an earlier page, which ended with an event and was read
+// at a time: the pages of one list show one moment, also of what time alone changes.
+func (tx *Tx) Upto(seq int64, at time.Time) {
 	if seq < tx.last {
 		tx.last, tx.current = seq, false
 	}
+	tx.at = at.UTC()
 }
 
 // AsOf is the last event that this transaction takes into account.

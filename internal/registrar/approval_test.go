@@ -1,0 +1,432 @@
+package registrar_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+)
+
+// TestApproveAuthors: whoever registered or amended a version, or asked for its approval,
+// does not approve it.
+func TestApproveAuthors(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 2)
+		approve := func(who string) error {
+			_, err := r.Approve(ctx, by(who), fraud(1), pedigree.Review{Comment: "fine"})
+			return err
+		}
+		amend := func(who string) {
+			t.Helper()
+			if _, err := r.Amend(ctx, by(who), fraud(1), pedigree.Amend{Record: pedigree.Record{RollbackNote: "by " + who}}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask := func(who string) {
+			t.Helper()
+			if _, err := r.RequestApproval(ctx, by(who), fraud(1), "by "+who); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustRefuse(t, "who registered it", approve("dev"), pedigree.CodeRefused, "fraud/1 is your own work", "allow_author: true")
+		amend("amy")
+		mustRefuse(t, "who amended it", approve("amy"), pedigree.CodeRefused)
+		ask("pam")
+		mustRefuse(t, "who asked", approve("pam"), pedigree.CodeRefused)
+		ask("tom")
+		want(t, "who asked before", approve("pam"), "")
+		mustRefuse(t, "who asked now", approve("tom"), pedigree.CodeRefused)
+		_, err := r.Reject(ctx, by("dev"), fraud(1), pedigree.Review{Comment: "I found a fault"})
+		want(t, "who registered it may reject it", err, "")
+
+		r.mustPolicy(t, pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{AllowAuthor: true}})
+		want(t, "who registered it, where the policy lets them", approve("dev"), "")
+		v, err := r.Version(ctx, me, fraud(1), now)
+		if err != nil || !v.Approval.Opinions[0].Author || v.Approval.State != pedigree.ApprovalApproved {
+			t.Errorf("that is not shown: %+v, %v", v.Approval, err)
+		}
+		r.mustPolicy(t, pedigree.Policy{Approvals: &pedigree.ApprovalRule{}})
+		mustRefuse(t, "where the instance does not", approve("dev"), pedigree.CodeRefused)
+	})
+}
+
+// TestApproveAccounts: service accounts approve nothing, and those for whom one acted are
+// authors; whose work it is must be known at a protected target; a policy may ask for a
+// role.
+func TestApproveAccounts(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx := t.Context()
+		e := mustEnable(t, mustOpen(t, database))
+		ann, bob := e.account(t, "ann", "approver"), e.account(t, "bob", "approver")
+		service := func(name, actsFor string, roles ...string) pedigree.Principal {
+			t.Helper()
+			if _, err := e.CreateAccount(ctx, e.root, pedigree.NewAccount{Name: pedigree.ActorName(name), Kind: pedigree.ServiceAccount, ActsFor: actsFor}); err != nil {
+				t.Fatal(err)
+			}
+			for _, role := range roles {
+				e.grant(t, name, role, "default")
+			}
+			tok, err := e.CreateToken(ctx, e.root, pedigree.NewToken{Account: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e.show(t, tok)
+		}
+		ci, bot := service("ci-fraud", "ann", "contributor", "approver"), service("bot", "", "contributor")
+		want(t, "register", register(e.registry, ci, "default", "fraud"), "")
+		want(t, "register", register(e.registry, bot, "default", "fraud"), "")
+		approve := func(p pedigree.Principal, n pedigree.VersionNumber) error {
+			_, err := e.Approve(ctx, p, fraud(n), pedigree.Review{})
+			return err
+		}
+		mustRefuse(t, "a service account", approve(ci, 2), pedigree.CodeForbidden, "a service account can't decide", "pedigree login")
+		mustRefuse(t, "for whom it acted", approve(ann, 1), pedigree.CodeRefused, "your own work")
+		want(t, "somebody else", approve(bob, 1), "")
+		want(t, "what nobody knows who made", approve(ann, 2), "")
+
+		if _, _, err := e.ApplyPolicy(ctx, e.root, pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{}}, false); err != nil {
+			t.Fatal(err)
+		}
+		for name, protected := range map[pedigree.TargetName]bool{"prod/open": false, "prod/guarded": true} {
+			if _, err := e.CreateTarget(ctx, e.root, "default", name, pedigree.TargetSpec{Kind: pedigree.TargetOnline, Protected: protected}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		deploy := func(n pedigree.VersionNumber, target pedigree.TargetName) error {
+			_, err := e.Deploy(ctx, e.root, fraud(n), target, pedigree.Deploy{}, nil)
+			return err
+		}
+		want(t, "known to a protected target", deploy(1, "prod/guarded"), "")
+		want(t, "unknown to another", deploy(2, "prod/open"), "")
+		mustRefuse(t, "unknown to a protected target", deploy(2, "prod/guarded"), pedigree.CodeRefused, "author: fraud/2 was made by the service account bot", "pedigree account edit bot --acts-for")
+
+		if _, _, err := e.ApplyPolicy(ctx, e.root, pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{Role: pedigree.OnCall}}, false); err != nil {
+			t.Fatal(err)
+		}
+		mustRefuse(t, "without the role of the policy", approve(bob, 1), pedigree.CodeForbidden, "members of the role oncall in project default")
+		e.grant(t, "bob", "oncall", "default")
+		want(t, "with it", approve(bob, 1), "")
+		dev := e.account(t, "dev", "contributor")
+		mustRefuse(t, "without the right at all", approve(dev, 1), pedigree.CodeForbidden)
+	})
+}
+
+// TestApprovalStale: an amendment of what was judged makes approvals stale, of the evidence
+// only where a gate reads it.
+func TestApprovalStale(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 1)
+		evidence := pedigree.Record{Evidence: []pedigree.Evidence{{Name: "fair.html", Kind: "fairness", URI: "https://example.org/fair"}}}
+		for _, tt := range []struct {
+			name   string
+			gate   string
+			record pedigree.Record
+			want   pedigree.ApprovalState
+		}{
+			{"metrics", "", pedigree.Record{Metrics: []pedigree.Metric{{Name: "auc", Value: 0.5}}}, pedigree.ApprovalOutOfDate},
+			{"params", "", pedigree.Record{Params: pedigree.Params{"depth": "9"}}, pedigree.ApprovalOutOfDate},
+			{"owner", "", pedigree.Record{Owner: "team:other"}, pedigree.ApprovalApproved},
+			{"rollback note", "", pedigree.Record{RollbackNote: "mind"}, pedigree.ApprovalApproved},
+			{"evidence that nothing reads", "metrics.auc > 0.0", evidence, pedigree.ApprovalApproved},
+			{"evidence that a gate reads", `evidence.exists(e, e.kind == "fairness")`, pedigree.Record{Evidence: []pedigree.Evidence{{Name: "fair.html", Kind: "fairness", URI: "https://example.org/fairer"}}}, pedigree.ApprovalOutOfDate},
+		} {
+			p := pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{}}
+			if tt.gate != "" {
+				p.Gates = []pedigree.Gate{{Name: "g", Expr: tt.gate}}
+			}
+			r.mustPolicy(t, p)
+			r.mustApprove(t, 1)
+			before := r.last(t)
+			v, err := r.Amend(ctx, by("dev"), fraud(1), pedigree.Amend{Record: tt.record, Reason: tt.name}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, tt.name, v.Approval.State, tt.want)
+			if v, err = r.Version(ctx, me, fraud(1), before); err != nil || v.Approval.State != pedigree.ApprovalApproved {
+				t.Errorf("%s: it was %+v, %v", tt.name, v.Approval, err)
+			}
+		}
+		if _, err := r.EditVersion(ctx, by("dev"), fraud(1), pedigree.VersionEdit{Tags: map[string]string{"a": "b"}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.mustApprove(t, 1)
+		text := "described anew"
+		v, err := r.EditVersion(ctx, by("dev"), fraud(1), pedigree.VersionEdit{Tags: map[string]string{"a": "c"}, Description: &text}, nil)
+		if err != nil || v.Approval.State != pedigree.ApprovalApproved {
+			t.Errorf("tags and descriptions: %+v, %v", v.Approval, err)
+		}
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{})
+		if _, err := r.Amend(ctx, by("dev"), fraud(1), pedigree.Amend{Record: pedigree.Record{Params: pedigree.Params{"depth": "10"}}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Deploy(ctx, me, fraud(1), "prod/fraud", pedigree.Deploy{}, nil)
+		mustRefuse(t, "deploy what is stale", err, pedigree.CodeRefused, "stale: its record was amended since", "pedigree request fraud/1")
+	})
+}
+
+// TestApprovalExpires: an approval ends at its time, in reading, in searching and in
+// deploying; the pages of one search show one moment.
+func TestApprovalExpires(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 3)
+		r.mustPolicy(t, pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{ValidFor: pedigree.Duration(time.Hour)}})
+		for n := range pedigree.VersionNumber(3) {
+			r.mustApprove(t, n+1)
+		}
+		v, err := r.Version(ctx, me, fraud(1), now)
+		if err != nil || v.Approval.ExpiresAt == nil {
+			t.Fatalf("%+v, %v", v.Approval, err)
+		}
+		for _, tt := range []struct {
+			at    time.Time
+			state pedigree.ApprovalState
+			found int
+		}{
+			{v.Approval.ExpiresAt.Add(-time.Microsecond), pedigree.ApprovalApproved, 3},
+			{*v.Approval.ExpiresAt, pedigree.ApprovalExpired, 2},
+			{v.Approval.ExpiresAt.Add(time.Hour), pedigree.ApprovalExpired, 0},
+		} {
+			at := pedigree.At{Time: tt.at}
+			v, err := r.Version(ctx, me, fraud(1), at)
+			if err != nil || v.Approval.State != tt.state {
+				t.Errorf("at %s: %+v, %v", tt.at, v.Approval, err)
+			}
+			for _, limit := range []int{1, 100} {
+				same(t, "found at "+tt.at.String(), len(r.numbers(t, "approval = 'approved'", "version", limit, at)), tt.found)
+				same(t, "the rest at "+tt.at.String(), len(r.numbers(t, "approval = 'expired'", "", limit, at)), 3-tt.found)
+			}
+		}
+	})
+}
+
+// TestSearchPagesExpiry: an approval that ends between two pages of a search is on neither
+// twice, and on one of them.
+func TestSearchPagesExpiry(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, clock := t.Context(), time.Now()
+		r := mustOpenClock(t, database, func() time.Time { return clock })
+		r.mustPush(t, 4)
+		r.mustPolicy(t, pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{ValidFor: pedigree.Duration(time.Hour)}})
+		for n := range pedigree.VersionNumber(4) {
+			r.mustApprove(t, n+1)
+		}
+		for _, tt := range []struct {
+			first, then time.Duration
+			filter      string
+		}{
+			{0, 2 * time.Hour, "approval = 'approved'"},
+			{2 * time.Hour, 2 * time.Hour, "approval = 'expired'"},
+		} {
+			start := clock
+			clock = start.Add(tt.first)
+			first, err := r.Search(ctx, me, "default", tt.filter, "version", pedigree.Page{Limit: 2}, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clock = start.Add(tt.then)
+			if err := register(r, me, "default", "churn"); err != nil { // the log goes on
+				t.Fatal(err)
+			}
+			second, err := r.Search(ctx, me, "default", tt.filter, "version", pedigree.Page{Limit: 3, Cursor: first.Next}, now)
+			if err != nil || len(first.Items) != 2 || len(second.Items) != 2 || second.Items[0].Approval != first.Items[0].Approval {
+				t.Errorf("%s: %d and %d, %v", tt.filter, len(first.Items), len(second.Items), err)
+			}
+			clock = start
+		}
+	})
+}
+
+// TestRequests: the inbox holds what waits for somebody, the newest request first.
+func TestRequests(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 4)
+		r.mustPolicy(t, pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{Count: 2}})
+		for _, n := range []pedigree.VersionNumber{2, 1, 4, 3} {
+			if _, err := r.RequestApproval(ctx, by("dev"), fraud(n), "please"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		inbox := func(limit int, at pedigree.At) string {
+			t.Helper()
+			var out []string
+			page := pedigree.Page{Limit: limit}
+			for {
+				list, err := r.Requests(ctx, me, "default", page, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, s := range list.Items {
+					out = append(out, s.Number.String())
+				}
+				if page.Cursor = list.Next; page.Cursor == "" {
+					return strings.Join(out, " ")
+				}
+			}
+		}
+		all := r.last(t)
+		for _, limit := range []int{1, 2, 3, 100} {
+			same(t, "pages", inbox(limit, now), "3 4 1 2")
+		}
+		r.mustApprove(t, 1)
+		same(t, "one of two", inbox(100, now), "3 4 1 2")
+		if _, err := r.Approve(ctx, by("bob"), fraud(1), pedigree.Review{}); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "two of two", inbox(100, now), "3 4 2")
+		if _, err := r.Reject(ctx, by("bob"), fraud(4), pedigree.Review{Comment: "no"}); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "rejected", inbox(100, now), "3 2")
+		if _, err := r.Amend(ctx, by("dev"), fraud(1), pedigree.Amend{Record: pedigree.Record{Params: pedigree.Params{"depth": "9"}}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "stale", inbox(100, now), "3 1 2")
+		if _, err := r.DeleteVersion(ctx, me, fraud(3), "", false, nil); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "deleted", inbox(100, now), "1 2")
+		if _, err := r.Withdraw(ctx, me, fraud(2), "leak", ""); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "withdrawn", inbox(100, now), "1")
+		same(t, "as it was", inbox(100, all), "3 4 1 2")
+	})
+}
+
+// TestConditions: a condition that is an expression is judged where the version goes; a note
+// is listed until somebody reports it met.
+func TestConditions(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 1)
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{})
+		r.mustTarget(t, "dev/fraud", pedigree.TargetSpec{})
+		approve := func(expr string) (pedigree.Version, error) {
+			return r.Approve(ctx, by("ann"), fraud(1), pedigree.Review{Conditions: []pedigree.Condition{{Expr: expr}, {Note: "watch it", Owner: "bob", Due: "2026-12-01"}}})
+		}
+		_, err := approve("metrics.auc >")
+		mustRefuse(t, "broken", err, pedigree.CodeInvalid, "condition 1")
+		v, err := approve(`target.name.startsWith("dev/")`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deploy := func(target pedigree.TargetName) error {
+			_, err := r.Deploy(ctx, by("dep"), fraud(1), target, pedigree.Deploy{}, nil)
+			return err
+		}
+		want(t, "where it holds", deploy("dev/fraud"), "")
+		mustRefuse(t, "where it does not", deploy("prod/fraud"), pedigree.CodeRefused, "condition/"+v.Approval.Conditions[0].ID, "a condition of the approval does not hold")
+		note := v.Approval.Conditions[1]
+		v, err = r.MeetCondition(ctx, by("bob"), fraud(1), note.ID, "watched")
+		if err != nil || !v.Approval.Conditions[1].Met || v.Approval.Conditions[1].MetBy != "bob" || v.Approval.Conditions[1].Comment != "watched" {
+			t.Errorf("met: %+v, %v", v.Approval.Conditions, err)
+		}
+		_, err = r.MeetCondition(ctx, by("bob"), fraud(1), "0.7", "")
+		mustRefuse(t, "one that is not there", err, pedigree.CodeNotFound, "pedigree show fraud/1")
+		if _, err := r.RequestApproval(ctx, by("dev"), fraud(1), "again"); err != nil {
+			t.Fatal(err)
+		}
+		want(t, "it went with its approval", deploy("prod/fraud"), "")
+	})
+}
+
+// TestWithdraw: a version that was withdrawn is found by its number alone, also in questions
+// about the past; who runs it is told, and it comes back.
+func TestWithdraw(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 2)
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{})
+		r.mustDeploy(t, 2, "prod/fraud", pedigree.Deploy{})
+		if _, err := r.SetAlias(ctx, me, fraud(2), "champion", nil, ""); err != nil {
+			t.Fatal(err)
+		}
+		before := r.last(t)
+		resolve := func(ref pedigree.Reference, at pedigree.At) error {
+			_, err := r.Resolve(ctx, me, ref, at)
+			return err
+		}
+		champion := pedigree.Reference{Project: "default", Model: "fraud", Alias: "champion"}
+		want(t, "before", resolve(champion, now), "") // and is kept
+		_, err := r.Withdraw(ctx, by("ann"), fraud(2), " ", "")
+		mustRefuse(t, "without a reason", err, pedigree.CodeInvalid, "--reason")
+		gone, err := r.Withdraw(ctx, by("ann"), fraud(2), "leak", "https://example.org/INC-1")
+		if err != nil || len(gone.Running) != 1 || gone.Running[0].Target != "prod/fraud" || gone.Version.Withdrawn.Reason != "leak" || gone.Version.Withdrawn.Incident != "https://example.org/INC-1" || gone.Version.Withdrawn.By != "ann" {
+			t.Errorf("withdrawn: %+v, %v", gone, err)
+		}
+		for _, at := range []pedigree.At{now, before} {
+			mustRefuse(t, "by alias at "+at.String(), resolve(champion, at), pedigree.CodeRefused, "fraud/2 is withdrawn", "pedigree show fraud/2")
+			mustRefuse(t, "the latest at "+at.String(), resolve(pedigree.Reference{Project: "default", Model: "fraud"}, at), pedigree.CodeRefused)
+			want(t, "by number at "+at.String(), resolve(fraud(2), at), "")
+			want(t, "another at "+at.String(), resolve(fraud(1), at), "")
+		}
+		same(t, "searched for", len(r.numbers(t, "withdrawn = true", "", 10, now)), 1)
+		same(t, "searched for, before", len(r.numbers(t, "withdrawn = true", "", 10, before)), 0)
+		if v, err := r.Version(ctx, me, fraud(2), before); err != nil || v.Withdrawn != nil {
+			t.Errorf("before it was withdrawn: %+v, %v", v.Withdrawn, err)
+		}
+		head := r.last(t)
+		if _, err := r.Withdraw(ctx, by("ann"), fraud(2), "again", ""); err != nil || *r.last(t).Seq != *head.Seq {
+			t.Errorf("twice: %v", err)
+		}
+		_, err = r.RequestApproval(ctx, me, fraud(2), "")
+		mustRefuse(t, "ask for it", err, pedigree.CodeRefused, "fraud/2 is withdrawn: leak", "pedigree restore fraud/2")
+		_, err = r.Deploy(ctx, me, fraud(2), "prod/fraud", pedigree.Deploy{}, nil)
+		mustRefuse(t, "deploy it", err, pedigree.CodeRefused, "withdrawn: fraud/2 is withdrawn: leak")
+		_, err = r.Deploy(ctx, me, fraud(2), "prod/fraud", pedigree.Deploy{Overrides: []pedigree.Override{{Name: "withdrawn", Reason: "nothing else runs"}}}, nil)
+		want(t, "deploy it all the same", err, "")
+
+		if _, err := r.Withdraw(ctx, by("ann"), fraud(1), "leak", ""); err != nil {
+			t.Fatal(err)
+		}
+		then := r.last(t)
+		for _, at := range []pedigree.At{now, then} {
+			same(t, "what was changed last", r.numbers(t, "", "updated_at DESC", 10, at)[0], 1)
+		}
+		if _, err := r.RestoreVersion(ctx, by("ann"), fraud(1), ""); err != nil {
+			t.Fatal(err)
+		}
+		then = r.last(t)
+		if _, err := r.EditVersion(ctx, me, fraud(2), pedigree.VersionEdit{Tags: map[string]string{pedigree.StageTag: pedigree.StagedStaging}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "what was changed last then", r.numbers(t, "", "updated_at DESC", 10, then)[0], 1)
+
+		v, err := r.RestoreVersion(ctx, by("ann"), fraud(2), "it was another")
+		if err != nil || v.Withdrawn != nil {
+			t.Errorf("restored: %+v, %v", v.Withdrawn, err)
+		}
+		want(t, "by alias again", resolve(champion, now), "")
+		want(t, "by alias at the time before", resolve(champion, before), "")
+		want(t, "by alias while it was withdrawn", resolve(champion, head), pedigree.CodeRefused)
+	})
+}
+
+// TestWithdrawRights: restoring a version that was withdrawn asks for the right to withdraw.
+func TestWithdrawRights(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx := context.Background()
+		e := mustEnable(t, mustOpen(t, database))
+		dev, ann := e.account(t, "dev", "contributor"), e.account(t, "ann", "approver")
+		want(t, "register", register(e.registry, dev, "default", "fraud"), "")
+		restore := func(p pedigree.Principal) error {
+			_, err := e.RestoreVersion(ctx, p, fraud(1), "")
+			return err
+		}
+		_, err := e.Withdraw(ctx, dev, fraud(1), "leak", "")
+		mustRefuse(t, "withdraw", err, pedigree.CodeForbidden)
+		_, err = e.ArchiveVersion(ctx, dev, fraud(1), "")
+		want(t, "archive", err, "")
+		want(t, "restore what was archived", restore(dev), "")
+		_, err = e.Withdraw(ctx, ann, fraud(1), "leak", "")
+		want(t, "withdraw", err, "")
+		mustRefuse(t, "restore what was withdrawn", restore(dev), pedigree.CodeForbidden)
+		want(t, "restore what was withdrawn", restore(ann), "")
+	})
+}
