@@ -1,8 +1,8 @@
 """The nightly job: scores a day's payments again, for the people who look into them.
 
-    python batch.py 2026-11-24 scores.jsonl
+    pedigree exec --target prod/fraud-nightly --output scores=scores.jsonl -- python batch.py 2026-11-24 scores.jsonl
 
-It is told by its environment what it runs: PEDIGREE_PATH is the folder of the version's
+Exec tells it by its environment what it runs: PEDIGREE_PATH is the folder of the version's
 files, the others go into each line. It writes the same form as the service logs.
 """
 

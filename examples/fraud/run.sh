@@ -93,8 +93,9 @@ done
 for name in ann bob carl ci-fraud; do
   quietly root pedigree token create --account "$name" --expires 1d --quiet >"$work/tokens/$name"
 done
-# What serves may fetch bytes and say what it runs, and nothing else.
-quietly root pedigree token create --account fraud-service --scope bytes.read --scope observations.write --expires 1d --quiet >"$work/tokens/fraud-service"
+# What serves may read and say what it runs, and nothing else. (The events that prove what
+# sync fetched are read, too: reader has log.read.)
+quietly root pedigree token create --account fraud-service --scope reader --scope observations.write --expires 1d --quiet >"$work/tokens/fraud-service"
 
 say "The team's repository"
 cp -R "$here" "$work/repository"
@@ -129,8 +130,10 @@ refused as ann pedigree approve fraud/1 # CI acted for ann: she is its author
 as bob pedigree approve fraud/1 --comment "evaluation read; AUC 0.90 on the locked test data"
 
 say "The service starts, and ann deploys"
-mkdir "$work/models"
 port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+PEDIGREE_TOKEN=$(cat "$work/tokens/fraud-service") \
+  pedigree sync target:prod/fraud-api "$work/models" --interval 1s --no-report >"$work/sync.log" 2>&1 &
+started+=($!)
 PEDIGREE_TOKEN=$(cat "$work/tokens/fraud-service") FRAUD_MODELS=$work/models FRAUD_LOG=$work/predictions.jsonl HOSTNAME=fraud-api-1 \
   python -m uvicorn service:app --host 127.0.0.1 --port "$port" --log-level warning >"$work/service.log" 2>&1 &
 started+=($!)
@@ -158,8 +161,8 @@ soon active 2
 python traffic.py "$service" 2026-11-24
 
 say "The nightly job runs with what is active at its target"
-PEDIGREE_TOKEN=$(cat "$work/tokens/fraud-service") FRAUD_MODELS=$work/models \
-  python job.py prod/fraud-nightly scores-2026-11-24.jsonl -- python batch.py 2026-11-24 scores-2026-11-24.jsonl
+as fraud-service pedigree exec --target prod/fraud-nightly --cache "$work/cache" --output scores=scores-2026-11-24.jsonl -- \
+  python batch.py 2026-11-24 scores-2026-11-24.jsonl
 
 say "At night: a customer was robbed, and all that there is is the logged prediction"
 quietly carl pedigree predictions check "$work/predictions.jsonl" --target prod/fraud-api
@@ -189,10 +192,11 @@ as ann pedigree replay scores-2026-11-24.jsonl --id 2026-11-24-7
 as bob pedigree withdraw fraud/2 --reason "trained on chargebacks_30d, which is filled in after the fact" --incident https://incidents.example.org/4711
 echo "The job still runs it; the plan names what was written since:"
 as carl pedigree rollback prod/fraud-nightly --yes --reason "fraud/2 is withdrawn" --incident https://incidents.example.org/4711 2>&1 | tee "$work/nightly.txt"
-grep -q scores-2026-11-24.jsonl "$work/nightly.txt" || die "the rollback did not name what the job wrote"
+grep -q 'written since.*scores' "$work/nightly.txt" || die "the rollback did not name what the job wrote"
 echo "Whatever version 2 wrote is to be made again:"
-quietly ann python job.py --written-by fraud/2 | tee "$work/written.txt"
-grep -q "$(sha256sum scores-2026-11-24.jsonl | cut -c1-64)" "$work/written.txt" || die "the file of the job was not found"
+as ann pedigree executions fraud/2 --outputs
+quietly ann pedigree executions fraud/2 -o json >"$work/written.json"
+grep -q "$(sha256sum scores-2026-11-24.jsonl | cut -c1-64)" "$work/written.json" || die "the file of the job was not found"
 
 say "The whole log"
 as ann pedigree report delivery --from -1d
