@@ -272,7 +272,7 @@ func copyFile(ctx context.Context, in, out *os.Root, path string, f pedigree.Fil
 	h := pedigree.NewHasher()
 	_, err = transfer(ctx, h, w, r, nil)
 	if err == nil && (h.Size() != f.Size || h.Digest() != f.Digest) {
-		err = wrongBytes(fmt.Sprintf("%q", f.Path), h.Digest(), f.Digest)
+		err = pedigree.Errorf(pedigree.CodeCorrupt, "%q has the digest %s, not %s", f.Path, h.Digest(), f.Digest)
 	}
 	if err == nil {
 		err = w.Sync()
