@@ -86,7 +86,7 @@ func TestLayers(t *testing.T) {
 func TestEverySettingFromEveryLayer(t *testing.T) {
 	values := map[string]string{
 		"addr": "127.0.0.1:7", "data": "/d", "database": "/d/x.db", "blobs": "/b", "log-key": "PRIVATE+KEY+x", "log-key-file": "/k", "log-origin": "o/log",
-		"allow-anonymous": "true", "public-read": "true", "secret": "hunter2 and more", "webhook-allow": "10.0.0.0/8,ci.internal", "public-url": "https://models.example.org", "checkpoint-to": "/c", "upstream-mlflow": "http://127.0.0.1:8", "upstream-mlflow-user": "ann", "upstream-mlflow-password": "s3cret", "upstream-mlflow-token": "t0ken",
+		"allow-anonymous": "true", "public-read": "true", "secret": "hunter2 and more", "webhook-allow": "10.0.0.0/8,ci.internal", "public-url": "https://models.example.org", "readiness-interval": "4h0m0s", "checkpoint-to": "/c", "upstream-mlflow": "http://127.0.0.1:8", "upstream-mlflow-user": "ann", "upstream-mlflow-password": "s3cret", "upstream-mlflow-token": "t0ken",
 		"log-format": "json", "log-level": "debug", "shutdown-timeout": "5s", "max-connections": "9",
 		"database-connections": "3", "read-header-timeout": "6s", "idle-timeout": "7s",
 	}

@@ -137,7 +137,7 @@ func TestLinearizable(t *testing.T) {
 					count[o.Input.(ask).kind+" "+string(o.Output.(told).code)]++
 				}
 				t.Log(count)
-				result, info := porcupine.CheckOperationsVerbose(model, history, 30*time.Second)
+				result, info := porcupine.CheckOperationsVerbose(model, history, 2*time.Minute)
 				if result != porcupine.Ok {
 					var longest []string
 					for _, part := range info.PartialLinearizations() {
@@ -163,7 +163,7 @@ func TestLinearizable(t *testing.T) {
 // callTogether makes random calls from several callers at once, and says what each was
 // told and when.
 func callTogether(t *testing.T, registries []*registry, kinds []string) []porcupine.Operation {
-	const callers, calls = 6, 25
+	const callers, calls = 5, 12
 	var clock atomic.Int64
 	var mu sync.Mutex
 	var history []porcupine.Operation
