@@ -554,6 +554,32 @@ func TestGuardedStage(t *testing.T) {
 	})
 }
 
+// TestOddIDs: an id that no database can hold is one that is not there.
+func TestOddIDs(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 1)
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{})
+		r.mustDeploy(t, 1, "prod/fraud", pedigree.Deploy{})
+		for _, id := range []string{"", "dep_", "dep_\x00", "exe_\x00", "dep_\xff", "dep_'", strings.Repeat("d", 1<<16)} {
+			_, err := r.Deployment(ctx, me, id, now)
+			want(t, "read", err, pedigree.CodeNotFound)
+			_, err = r.ReportDeployment(ctx, me, id, pedigree.DeploymentReport{State: pedigree.DeploymentActive})
+			want(t, "report", err, pedigree.CodeNotFound)
+			_, err = r.EndDeployment(ctx, me, id, "")
+			want(t, "end", err, pedigree.CodeNotFound)
+			_, err = r.MarkDeployment(ctx, me, id, true, "x")
+			want(t, "mark", err, pedigree.CodeNotFound)
+			_, err = r.FinishExecution(ctx, me, id, pedigree.ExecutionReport{})
+			want(t, "finish", err, pedigree.CodeNotFound)
+			if strings.HasPrefix(id, "dep_") {
+				_, err = r.Rollback(ctx, me, "default", "prod/fraud", pedigree.Rollback{To: id})
+				want(t, "go back", err, pedigree.CodeNotFound)
+			}
+		}
+	})
+}
+
 // TestDeployNotes: a rollback note comes along with a deployment, and makes no approval
 // stale.
 func TestDeployNotes(t *testing.T) {

@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
@@ -21,7 +22,7 @@ type search struct {
 const maxFindings = 50
 
 func (s *search) find(ctx context.Context, what string) error {
-	if what == "" {
+	if what == "" || strings.ContainsRune(what, 0) || !utf8.ValidString(what) {
 		return pedigree.Errorf(pedigree.CodeInvalid, "say what: a target, a deployment, a digest …")
 	}
 	if project, name, ok := pedigree.ParseTargetReference(what); ok {
@@ -34,7 +35,7 @@ func (s *search) find(ctx context.Context, what string) error {
 	case strings.HasPrefix(what, "dep_"):
 		return s.deployments(ctx, "deployment", func() ([]pedigree.Deployment, error) { return s.tx.DeploymentsByID(ctx, []string{what}) })
 	case strings.HasPrefix(what, "sha256:"):
-		return s.digest(ctx, what)
+		return s.digest(ctx, "artifact", what)
 	case strings.Contains(what, "://"):
 		return s.uri(ctx, what)
 	}
@@ -121,7 +122,7 @@ func (s *search) current(ctx context.Context, kind, targetID string, name pedigr
 }
 
 // digest looks for versions with an artifact, then for deployments with an image.
-func (s *search) digest(ctx context.Context, digest string) error {
+func (s *search) digest(ctx context.Context, kind, digest string) error {
 	if _, err := pedigree.ParseDigest(digest); err != nil {
 		return err
 	}
@@ -132,7 +133,7 @@ func (s *search) digest(ctx context.Context, digest string) error {
 	for _, seq := range seqs {
 		id, n, err := s.tx.VersionAt(ctx, seq)
 		if err == nil {
-			err = s.version(ctx, "artifact", id, n)
+			err = s.version(ctx, kind, id, n)
 		}
 		if err != nil {
 			return err
@@ -214,19 +215,37 @@ func (s *search) instance(ctx context.Context, name string) error {
 			return err
 		}
 		i := &seen[0]
+		place, err := s.tx.Place(ctx, id)
+		if err != nil {
+			return err
+		}
+		var here []pedigree.Deployment // what it runs stands where it was seen
+		for _, d := range place.Standing {
+			if i.Runs(&d) {
+				here = append(here, d)
+			}
+		}
 		switch {
+		case len(here) > 0:
+			err = s.deployments(ctx, "instance", func() ([]pedigree.Deployment, error) { return here, nil })
 		case i.Deployment != "":
 			err = s.deployments(ctx, "instance", func() ([]pedigree.Deployment, error) { return s.tx.DeploymentsByID(ctx, []string{i.Deployment}) })
 		case i.ModelID != "" && i.Version != 0:
 			err = s.version(ctx, "instance", i.ModelID, i.Version)
 		case i.Digest != "":
-			err = s.digest(ctx, string(i.Digest))
+			err = s.digest(ctx, "instance", string(i.Digest))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// leads says whether a URI is a link or something below it.
+func leads(uri, link string) bool {
+	rest, ok := strings.CutPrefix(uri, link)
+	return ok && (rest == "" || strings.ContainsAny(rest[:1], "/?#&") || strings.ContainsAny(link[len(link)-1:], "/?#&="))
 }
 
 // uri looks for a target with that link, and otherwise reads a reference.
@@ -242,7 +261,7 @@ func (s *search) uri(ctx context.Context, uri string) error {
 	for i := range targets {
 		t := &targets[i]
 		for _, u := range append([]pedigree.SafeURI{t.Runbook, t.OnCall}, t.Dashboards...) {
-			if u == "" || !strings.HasPrefix(uri, string(u)) {
+			if u == "" || !leads(uri, string(u)) {
 				continue
 			}
 			if err := s.r.authorise(ctx, s.tx, s.p, pedigree.RecordsRead, t.Project); err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -146,6 +148,7 @@ var deploymentTypes = []pedigree.EventType{
 // DeploymentsByID reads deployments in the order of their ids; one that is not there is left
 // out.
 func (tx *Tx) DeploymentsByID(ctx context.Context, ids []string) ([]pedigree.Deployment, error) {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !isID(id) })
 	out := make([]pedigree.Deployment, 0, len(ids))
 	for len(ids) > 0 {
 		chunk := ids[:min(64, len(ids))]
@@ -158,6 +161,10 @@ func (tx *Tx) DeploymentsByID(ctx context.Context, ids []string) ([]pedigree.Dep
 	}
 	return out, nil
 }
+
+// isID says whether a text, which may come from outside, can be an id at all: PostgreSQL
+// fails on some bytes instead of not finding them.
+func isID(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 func (tx *Tx) deployments(ctx context.Context, ids []string) ([]pedigree.Deployment, error) {
 	type row struct {

@@ -30,6 +30,9 @@ type ExecutionQuery struct {
 
 // Executions lists executions, newest first.
 func (tx *Tx) Executions(ctx context.Context, q ExecutionQuery) ([]pedigree.Execution, error) {
+	if !isID(q.ID) {
+		return nil, nil
+	}
 	if q.Before < 0 {
 		q.Before = tx.last + 1
 	}

@@ -310,7 +310,7 @@ func (s *Store) Views(ctx context.Context, w io.Writer) error {
 // ChangeQuery chooses events of a time.
 type ChangeQuery struct {
 	// Subject is the id of a target or a model: events about it and its versions, and
-	// those that refer to it. Project is an id: everything that belongs to it.
+	// those that refer to them. Project is an id: everything that belongs to it.
 	Subject, Project string
 	From, To         time.Time
 	After            int64
@@ -323,7 +323,7 @@ func (tx *Tx) Changes(ctx context.Context, q ChangeQuery) ([]pedigree.Entry, err
 	in := ""
 	if q.Subject != "" {
 		args = append(args, q.Subject, q.Subject+"/", q.Subject+"0")
-		in = "SELECT seq FROM log_events WHERE subject = $4 UNION SELECT seq FROM log_refs WHERE ref = $4 UNION SELECT seq FROM log_events WHERE subject > $5 AND subject < $6"
+		in = "SELECT seq FROM log_events WHERE subject = $4 UNION SELECT seq FROM log_refs WHERE ref = $4 UNION SELECT seq FROM log_events WHERE subject > $5 AND subject < $6 UNION SELECT seq FROM log_refs WHERE ref > $5 AND ref < $6"
 	} else {
 		args = append(args, q.Project, pedigree.PolicySubject(q.Project))
 		in = `SELECT seq FROM log_events WHERE subject IN ($4, $5) UNION SELECT seq FROM log_refs WHERE ref = $4
