@@ -92,16 +92,16 @@ func (c *Client) Prove(ctx context.Context, p *pedigree.Pointer, m *Memory) erro
 			if err != nil {
 				return err
 			}
-			if entries[seq].Envelope == "" {
-				return pedigree.Errorf(pedigree.CodeForbidden, "the events that prove what %s stands for are not shown to this caller", p.Source).
-					WithFix("give its account the permission log.read, which every role has, and a token that is not narrower")
-			}
 			events = append(events, e)
 		}
 		return nil
 	}
 	if err := gather(""); err != nil {
 		return err
+	}
+	if len(events) == 0 { // a model has at least the event that made it
+		return pedigree.Errorf(pedigree.CodeForbidden, "the events that prove what %s stands for are not shown to this caller", p.Source).
+			WithFix("give its account the permission log.read, which every role has, and a token that is not narrower")
 	}
 	if project := p.ProjectID(events); project != "" {
 		if err := gather(project); err != nil {

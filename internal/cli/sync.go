@@ -155,7 +155,9 @@ type syncing struct {
 	verified string // the folder whose files this process has compared with their digests
 	looked   int64  // the event up to which withdrawals were looked for
 	barred   string // why the version that is current was withdrawn
-	said     string // the last complaint, so that an outage does not fill a log
+	// said are the complaints of the last round, saying those of this one: what goes on and
+	// on does not fill a log.
+	said, saying map[string]bool
 }
 
 func (a *app) sync(ctx context.Context, f *syncFlags, source, dest string) error {
@@ -212,17 +214,13 @@ func (s *syncing) follow(ctx context.Context) error {
 		}
 		if err != nil {
 			s.complain(err)
-		} else {
-			if out.Outage == "" {
-				s.said = ""
-			}
-			if now := out.Folder + out.Deployment + out.Fallback; out.Changed || out.Told || now != before {
-				before = now
-				if err := s.show(&out); err != nil {
-					return err
-				}
+		} else if now := out.Folder + out.Deployment + out.Fallback; out.Changed || out.Told || now != before {
+			before = now
+			if err := s.show(&out); err != nil {
+				return err
 			}
 		}
+		s.said, s.saying = s.saying, nil
 		if s.f.watch && !watching && err == nil && out.Outage == "" {
 			watching = true
 			go s.watch(ctx, nudged)
@@ -269,17 +267,20 @@ func (s *syncing) watch(ctx context.Context, nudged chan<- struct{}) {
 	}
 }
 
-// complain writes an error once, until another one or none takes its place.
+// complain writes an error, unless the round before had the same.
 func (s *syncing) complain(err error) {
 	e := asError(err)
 	text := e.Message
 	if e.Fix != "" {
 		text += "; " + e.Fix
 	}
-	if text != s.said {
-		s.said = text
+	if !s.said[text] && !s.saying[text] {
 		s.warn("%s", text)
 	}
+	if s.saying == nil {
+		s.saying = map[string]bool{}
+	}
+	s.saying[text] = true
 }
 
 // askTime bounds a question to the registry: one that does not answer is out of order, and
