@@ -358,14 +358,15 @@ func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Du
 	if now.Same(before) && r.now().Sub(before.CheckedAt) < every {
 		return nil
 	}
-	if err := r.store.SetReadiness(ctx, id, now); err != nil {
-		return err
-	}
+	// The event first: a crash in between tells it once more, and never not at all.
 	_, err = r.decide(ctx, pedigree.System, func(tx *sqlstore.Tx) (decision, error) {
 		t, err := tx.Target(ctx, id)
 		return decision{drafts: t.Ready(before, now)}, err
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return r.store.SetReadiness(ctx, id, now)
 }
 
 // bytesRead is what was found when the bytes of a deployment were last read, where that was
