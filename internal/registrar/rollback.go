@@ -228,7 +228,7 @@ func (r *Registrar) bytesCheck(ctx context.Context, v *pedigree.Version, deploym
 				return c
 			}
 			if c.Name == pedigree.CheckBytes && c.State == pedigree.CheckPassed {
-				message = fmt.Sprintf("%d files, read and compared %s ago", len(v.Record.Artifact.Files), age.Round(time.Second))
+				message = fmt.Sprintf("all files are there (%d), read and compared %s ago", len(v.Record.Artifact.Files), age.Round(time.Second))
 			}
 		}
 	}
@@ -437,6 +437,6 @@ func (r *Registrar) readBytes(ctx context.Context, v *pedigree.Version) pedigree
 			return c
 		}
 	}
-	c.Message = fmt.Sprintf("%d files read and compared", len(v.Record.Artifact.Files))
+	c.Message = fmt.Sprintf("all files are there (%d), read and compared", len(v.Record.Artifact.Files))
 	return c
 }
