@@ -1,7 +1,6 @@
 package pedigree
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -134,7 +133,7 @@ type Place struct {
 	Standing []Deployment
 }
 
-// Standing deployment of a role: the active one, nil without.
+// find is the standing deployment of a role that is in a state, nil without one.
 func (p *Place) find(role DeploymentRole, state DeploymentState) *Deployment {
 	for i := range p.Standing {
 		if d := &p.Standing[i]; d.Role == role && d.State == state {
@@ -282,8 +281,7 @@ func (d *Deployment) refs() []string {
 	return []string{d.TargetID, VersionSubject(d.ModelID, d.Version)}
 }
 
-// FoldDeployment fills d from the events about it, oldest first, and reports false where
-// the first is not the one that opened it. States that come from other deployments
+// FoldDeployment fills d from the events about it, oldest first. States that come from other deployments
 // (superseded, rolled back) are the store's to say. It returns [CodeCorrupt].
 func FoldDeployment(d *Deployment, events []Event) error {
 	for i := range events {
@@ -357,24 +355,7 @@ func (w *WayBack) Fits(d *Deployment) bool {
 // Runs says whether d runs what other does: the version, with the image and configuration.
 func (d *Deployment) Runs(other *Deployment) bool { return other != nil && d.what() == other.what() }
 
-// RollbackCandidate chooses, among the deployments of a target, newest first, the one that
-// a rollback restores; see [WayBack]. It returns nil where there is none.
-func RollbackCandidate(current *Deployment, history []Deployment) *Deployment {
-	w := WayBack{Current: current}
-	for i := range history {
-		if w.Fits(&history[i]) {
-			return &history[i]
-		}
-	}
-	return nil
-}
-
 // what identifies what a deployment runs.
 func (d *Deployment) what() string {
 	return strings.Join([]string{VersionSubject(d.ModelID, d.Version), d.Image, d.Config}, "\x00")
-}
-
-// Standing of a list of deployments: those that are pending or active.
-func Standing(all []Deployment) []Deployment {
-	return slices.DeleteFunc(slices.Clone(all), func(d Deployment) bool { return !d.Live() })
 }

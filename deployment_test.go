@@ -2,6 +2,7 @@ package pedigree
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -216,7 +217,7 @@ func TestPlace(t *testing.T) {
 		t.Error("a shadow is taken for the primary")
 	}
 	all := []Deployment{*testDeployment(RolePrimary, DeploymentSuperseded), *testDeployment(RolePrimary, DeploymentActive), *testDeployment(RoleCanary, DeploymentPending), *testDeployment(RolePrimary, DeploymentFailing)}
-	checkEqual(t, "standing", len(Standing(all)), 2)
+	checkEqual(t, "standing", len(standing(all)), 2)
 	checkEqual(t, "the list stays", len(all), 4)
 }
 
@@ -352,12 +353,12 @@ func TestRollbackCandidate(t *testing.T) {
 			}
 			history = append(history, d)
 		}
-		p := Place{Standing: Standing(history)}
+		p := Place{Standing: standing(history)}
 		if current = p.Current(); current != nil {
 			c := *current
 			current = &c
 		}
-		got := RollbackCandidate(current, history)
+		got := candidate(current, history)
 		want := ""
 		if tt.want != "" {
 			n, _ := strconv.Atoi(tt.want)
@@ -368,4 +369,20 @@ func TestRollbackCandidate(t *testing.T) {
 			t.Errorf("%s: got %+v, want %q", tt.name, got, want)
 		}
 	}
+}
+
+// candidate is what a [WayBack] finds in a history, newest first; nil for nothing.
+func candidate(current *Deployment, history []Deployment) *Deployment {
+	w := WayBack{Current: current}
+	for i := range history {
+		if w.Fits(&history[i]) {
+			return &history[i]
+		}
+	}
+	return nil
+}
+
+// standing are those of a history that are pending or active.
+func standing(all []Deployment) []Deployment {
+	return slices.DeleteFunc(slices.Clone(all), func(d Deployment) bool { return !d.Live() })
 }
