@@ -275,10 +275,7 @@ func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.
 	if err != nil {
 		return nil, false, err
 	}
-	if err := tx.WatchPolicies(ctx, projectID); err != nil {
-		return nil, false, err
-	}
-	policies, err := tx.Policies(ctx, projectID, ref.Project)
+	policies, err := watchedPolicies(ctx, tx, projectID, ref.Project)
 	if err != nil || len(targets) == 0 && !policies.ProtectsAlias(alias) {
 		return nil, false, err
 	}
@@ -401,10 +398,7 @@ func (r *Registrar) freeAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.P
 
 // protectedAlias says whether a policy protects an alias.
 func protectedAlias(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, alias pedigree.Alias) (bool, error) {
-	if err := tx.WatchPolicies(ctx, projectID); err != nil {
-		return false, err
-	}
-	policies, err := tx.Policies(ctx, projectID, project)
+	policies, err := watchedPolicies(ctx, tx, projectID, project)
 	return policies.ProtectsAlias(alias), err
 }
 

@@ -189,11 +189,16 @@ func (r *Registrar) weighing(ctx context.Context, tx *sqlstore.Tx, ref pedigree.
 	if w.model, err = tx.Model(ctx, ref.Project, id); err != nil {
 		return nil, err
 	}
-	if err := tx.WatchPolicies(ctx, w.projectID); err != nil {
+	w.policies, err = watchedPolicies(ctx, tx, w.projectID, ref.Project)
+	return w, err
+}
+
+// watchedPolicies are the policies that hold for a project; the decision rests on them.
+func watchedPolicies(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName) (pedigree.Policies, error) {
+	if err := tx.WatchPolicies(ctx, projectID); err != nil {
 		return nil, err
 	}
-	w.policies, err = tx.Policies(ctx, w.projectID, ref.Project)
-	return w, err
+	return tx.Policies(ctx, projectID, project)
 }
 
 // at names the target of the version's project, and what stands there.

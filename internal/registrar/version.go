@@ -273,10 +273,7 @@ func staleApproval(ctx context.Context, tx *sqlstore.Tx, v *pedigree.Version, pr
 	if v.Approval == nil || len(v.Approval.Opinions) == 0 {
 		return nil
 	}
-	if err := tx.WatchPolicies(ctx, projectID); err != nil {
-		return err
-	}
-	policies, err := tx.Policies(ctx, projectID, v.Project)
+	policies, err := watchedPolicies(ctx, tx, projectID, v.Project)
 	if err != nil {
 		return err
 	}
