@@ -14,6 +14,9 @@ import (
 func TestDocumentedLogger(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("there is no python3")
+		}
 		t.Skip("there is no python3")
 	}
 	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "predictions.md"))
