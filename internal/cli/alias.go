@@ -316,11 +316,7 @@ func newAliasListCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -78,6 +78,16 @@ func (a *app) close() error {
 // moment is what --at says.
 func (a *app) moment() (pedigree.At, error) { return pedigree.ParseAt(a.at, a.now()) }
 
+// clientAt is [app.client] for a question about the moment that --at says.
+func (a *app) clientAt(ctx context.Context) (*client.Client, pedigree.At, error) {
+	at, err := a.moment()
+	if err != nil {
+		return nil, at, err
+	}
+	c, err := a.client(ctx)
+	return c, at, err
+}
+
 // terminal says whether w is one, so that colour and progress make sense.
 func terminal(w any) bool {
 	f, ok := w.(*os.File)

@@ -118,11 +118,7 @@ func newApprovalsCommand(a *app) *cobra.Command {
 			if len(given) > 0 {
 				return unknownCommand(cmd, given)
 			}
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}

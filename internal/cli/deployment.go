@@ -338,11 +338,7 @@ func newDeploymentShowCommand(a *app) *cobra.Command {
 		Example: `  pedigree deployment show dep_0192…`,
 		Args:    args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -396,11 +392,7 @@ func newDeploymentListCommand(a *app) *cobra.Command {
 		Example: `  pedigree deployment ls --limit 20`,
 		Args:    args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -100,11 +100,7 @@ func newPolicyShowCommand(a *app) *cobra.Command {
   pedigree policy show --instance --at -30d -o yaml`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -57,11 +57,7 @@ func newProjectListCommand(a *app) *cobra.Command {
 		Example: `  pedigree project ls`,
 		Args:    args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -98,11 +94,7 @@ func newProjectShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -136,11 +136,7 @@ func newRoleListCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}

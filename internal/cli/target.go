@@ -205,11 +205,7 @@ func newTargetListCommand(a *app) *cobra.Command {
 }
 
 func (a *app) listTargets(ctx context.Context, limit int) error {
-	at, err := a.moment()
-	if err != nil {
-		return err
-	}
-	c, err := a.client(ctx)
+	c, at, err := a.clientAt(ctx)
 	if err != nil {
 		return err
 	}
@@ -274,11 +270,7 @@ func (a *app) targetStatus(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	at, err := a.moment()
-	if err != nil {
-		return err
-	}
-	c, err := a.client(ctx)
+	c, at, err := a.clientAt(ctx)
 	if err != nil {
 		return err
 	}

@@ -31,11 +31,7 @@ whole record, the deployment, who put it there and why, where to look, and how t
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -146,11 +142,7 @@ func newTimelineCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at, err := a.moment()
-			if err != nil {
-				return err
-			}
-			c, err := a.client(cmd.Context())
+			c, at, err := a.clientAt(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -188,11 +180,7 @@ func newStatusCommand(a *app) *cobra.Command {
 }
 
 func (a *app) statusOfAll(ctx context.Context) error {
-	at, err := a.moment()
-	if err != nil {
-		return err
-	}
-	c, err := a.client(ctx)
+	c, at, err := a.clientAt(ctx)
 	if err != nil {
 		return err
 	}
