@@ -99,6 +99,10 @@ func (d *Dialect) elsewhere(c *call, o *origin, in sourceRequest, host bool) (bo
 	} else if o.runID == "" {
 		o.runID = id
 	}
+	// Nothing is fetched for a caller that may not register it.
+	if err := d.registrar.May(c.ctx(), c.principal, pedigree.VersionsWrite, c.project); err != nil {
+		return true, err
+	}
 	away, err := d.cfg.Upstream.Origin(c.ctx(), in.source, o.runID, modelID)
 	if err != nil {
 		return true, fromUpstream(err)

@@ -19,8 +19,6 @@ type accessCache struct {
 	rights map[caller]*sqlstore.Rights
 	shown  map[[sha256.Size]byte]shown
 	names  map[string]pedigree.ActorName
-	// projects are ids by name: a project keeps both.
-	projects sync.Map
 }
 
 // caller names an account and the token that it showed.
@@ -113,13 +111,12 @@ func (r *Registrar) may(ctx context.Context, p pedigree.Principal, permission pe
 	} else if rights, err = r.publicRights(); err != nil {
 		return head, err
 	}
-	id, known := r.access.projects.Load(project)
-	if rights != nil && (known || project == "") {
+	id := r.store.KnownProject(project)
+	if rights != nil && (id != "" || project == "") {
 		if err := r.stillGood(rights); err != nil {
 			return head, err
 		}
-		text, _ := id.(string)
-		return head, r.judge(ctx, p, rights, permission, project, text)
+		return head, r.judge(ctx, p, rights, permission, project, id)
 	}
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
 		head = tx.AsOf() + 1
@@ -213,14 +210,11 @@ func (r *Registrar) knownProject(ctx context.Context, tx *sqlstore.Tx, project p
 	if project == "" {
 		return "", nil
 	}
-	if id, ok := r.access.projects.Load(project); ok {
-		return id.(string), nil
+	if id := r.store.KnownProject(project); id != "" { // rights are today's, whatever tx's moment is
+		return id, nil
 	}
 	id, err := tx.ProjectID(ctx, project)
-	switch pedigree.CodeOf(err) {
-	case "":
-		r.access.projects.Store(project, id)
-	case pedigree.CodeNotFound: // whoever may look finds that out by itself
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound { // whoever may look finds that out by itself
 		return "", nil
 	}
 	return id, err

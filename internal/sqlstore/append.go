@@ -62,6 +62,9 @@ type request struct {
 	state atomic.Int32
 }
 
+// sharedRows says that r needs the log's lock.
+func (r *request) sharedRows() bool { return len(r.runs) == 0 || r.shared }
+
 // The states of a request.
 const (
 	queued int32 = iota
@@ -290,7 +293,11 @@ func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn
 		}
 		return c, nil, err
 	}
-	if err := c.exec(ctx, s.d.beginWrite); err != nil {
+	begin := []statement{{text: s.d.beginWrite}}
+	if s.d.lockLog != "" && slices.ContainsFunc(batch, (*request).sharedRows) {
+		begin = append(begin, statement{text: s.d.lockLog})
+	}
+	if err := c.execAll(ctx, begin); err != nil {
 		c.close()
 		if !fresh && s.d == postgresDialect { // the connection had died since; nothing was written on it
 			return s.tryCommit(ctx, nil, batch)
@@ -354,17 +361,11 @@ type keyedAnswer struct {
 // run decides for every request whether it may happen and writes those that may.
 func (b *batchState) run(ctx context.Context, batch []*request) error {
 	b.outcomes = make([]outcome, len(batch))
-	appends, shared := false, false
+	appends := false
 	var runs []string
 	for _, r := range batch {
 		appends = appends || r.append != nil
-		shared = shared || len(r.runs) == 0 || r.shared
 		runs = append(runs, r.runs...)
-	}
-	if shared && b.s.d.lockLog != "" {
-		if err := b.tx.c.exec(ctx, b.s.d.lockLog); err != nil {
-			return err
-		}
 	}
 	if len(runs) > 0 {
 		if err := b.tx.lockRuns(ctx, runs); err != nil {
@@ -722,7 +723,7 @@ func (b *batchState) readKeys(ctx context.Context, batch []*request) error {
 	for chunk := range slices.Chunk(keys, 64) {
 		var pairs []string
 		var args []any
-		for _, k := range chunk {
+		for _, k := range evened(chunk) {
 			args = append(args, k.actor, k.key)
 			pairs = append(pairs, "($"+itoa(len(args)-1)+", $"+itoa(len(args))+")")
 		}

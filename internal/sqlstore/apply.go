@@ -132,26 +132,23 @@ func (t *table) insertText(d *dialect, rows int) string {
 
 // flush executes the statements and forgets them.
 func (s *statements) flush(ctx context.Context, c *conn) error {
+	var all []statement
 	for _, o := range s.ops {
 		if o.into == nil {
-			if err := c.exec(ctx, o.text, o.args...); err != nil {
-				return err
-			}
+			all = append(all, statement{o.text, o.args})
 			continue
 		}
 		width := len(o.into.columns)
 		args := o.args
 		for _, n := range insertRows {
 			for len(args) >= n*width {
-				if err := c.exec(ctx, insertText(c.d, o.into, n), args[:n*width]...); err != nil {
-					return err
-				}
+				all = append(all, statement{insertText(c.d, o.into, n), args[:n*width]})
 				args = args[n*width:]
 			}
 		}
 	}
 	*s = statements{}
-	return nil
+	return c.execAll(ctx, all)
 }
 
 // apply emits the statements by which e changes the view_ tables, and reads nothing.

@@ -31,11 +31,8 @@ func (s *Store) Head(ctx context.Context) (int64, error) {
 	return size, err
 }
 
-// head is a size of the log, and the last event before it that said who may do what.
-type head struct{ size, access int64 }
-
 // Access is the size of the log now, and the last event that said who may do what, -1
-// while there are no accounts: asked again only where the log has grown.
+// while there are no accounts.
 func (s *Store) Access(ctx context.Context) (size, access int64, err error) {
 	for {
 		c, kept, err := s.readers.get(ctx, s)
@@ -43,17 +40,8 @@ func (s *Store) Access(ctx context.Context) (size, access int64, err error) {
 			return 0, 0, s.d.translate(err, "read the log's head")
 		}
 		tx := &Tx{s: s, c: c, current: true}
-		err = tx.row(ctx, "SELECT size FROM log_head WHERE id = 1", nil, &size)
-		if known := s.head.Load(); err == nil && known != nil && known.size == size {
+		if err = tx.row(ctx, headText, nil, &size, &access); err == nil {
 			s.readers.put(c)
-			return size, known.access, nil
-		}
-		if err == nil {
-			err = tx.row(ctx, headText, nil, &size, &access)
-		}
-		if err == nil {
-			s.readers.put(c)
-			s.head.Store(&head{size, access})
 			return size, access, nil
 		}
 		s.readers.drop(c)

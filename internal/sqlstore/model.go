@@ -12,12 +12,15 @@ import (
 // ModelID is the id of the model that has the name at tx's moment, and notes that
 // the decision rests on the name. It returns "" where there is none.
 func (tx *Tx) ModelID(ctx context.Context, projectID string, name pedigree.Name) (string, error) {
-	if tx.current {
-		if _, err := tx.Watch(ctx, pedigree.NameKey(projectID, name)); err != nil {
-			return "", err
-		}
-	}
 	var id string
+	if tx.current {
+		seq := int64(-1)
+		key := pedigree.NameKey(projectID, name)
+		err := tx.row(ctx, "SELECT coalesce((SELECT seq FROM view_subjects WHERE subject = $1), -1), coalesce((SELECT model FROM view_names WHERE project = $2 AND name = $3 AND to_seq IS NULL), '')",
+			[]any{key, projectID, string(name)}, &seq, &id)
+		tx.checks[key] = seq
+		return id, tx.s.d.translate(err, "find a model")
+	}
 	err := tx.row(ctx, "SELECT model FROM view_names WHERE project = $1 AND name = $2 AND "+tx.open(""), []any{projectID, string(name)}, &id)
 	if errors.Is(err, errNoRows) {
 		return "", nil

@@ -49,15 +49,40 @@ func NoProject(name pedigree.ProjectName) error {
 	return pedigree.Errorf(pedigree.CodeNotFound, "there is no project %s", name).WithFix("pedigree project create %s", name)
 }
 
+// knownProject is what a project keeps for ever: its id, beside its name, and the event
+// that made it.
+type knownProject struct {
+	id  string
+	seq int64
+}
+
 // ProjectID is the id of a project, without the rest. It returns
 // [pedigree.CodeNotFound].
 func (tx *Tx) ProjectID(ctx context.Context, name pedigree.ProjectName) (string, error) {
-	var id string
-	err := tx.row(ctx, "SELECT id FROM view_projects WHERE name = $1 AND seq <= $2", []any{string(name), tx.last}, &id)
-	if errors.Is(err, errNoRows) {
+	p, err := tx.s.findProject(ctx, tx, name)
+	if errors.Is(err, errNoRows) || err == nil && p.seq > tx.last {
 		return "", NoProject(name)
 	}
-	return id, tx.s.d.translate(err, "find a project")
+	return p.id, tx.s.d.translate(err, "find a project")
+}
+
+// KnownProject is the id of a project that was looked up before, "" for any other.
+func (s *Store) KnownProject(name pedigree.ProjectName) string {
+	p, _ := s.projects.Load(name)
+	known, _ := p.(knownProject)
+	return known.id
+}
+
+func (s *Store) findProject(ctx context.Context, tx *Tx, name pedigree.ProjectName) (knownProject, error) {
+	if p, ok := s.projects.Load(name); ok {
+		return p.(knownProject), nil
+	}
+	var p knownProject
+	err := tx.row(ctx, "SELECT id, seq FROM view_projects WHERE name = $1", []any{string(name)}, &p.id, &p.seq)
+	if err == nil {
+		s.projects.Store(name, p)
+	}
+	return p, err
 }
 
 // Projects lists projects by name, after the given one; within, where not nil, are the ids

@@ -10,15 +10,17 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"math/bits"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite" // registers the driver "sqlite", too
@@ -57,12 +59,13 @@ type Store struct {
 	stopped chan struct{}
 	closing sync.Once
 	readers *pool
-	head    atomic.Pointer[head] // the last one that was read
 	pgx     *pgxpool.Pool
 	reports map[string]int // of the writer alone: reports of a run since it was folded
 	grown   signal
 	// fault, where a test sets it, may fail a batch before or after its commit.
 	fault func(point string) error
+	// projects keeps what never changes of projects that were looked up, by name.
+	projects sync.Map
 	// policies keeps policies by the event that applied them, without descriptions.
 	policies sync.Map
 }
@@ -278,7 +281,7 @@ type conn struct {
 
 // maxStatements bounds the statements that a connection keeps prepared: the fixed
 // ones fit, and searches, whose texts vary, can't fill the memory.
-const maxStatements = 256
+const maxStatements = 512
 
 func (s *Store) connect(ctx context.Context, db *sql.DB) (*conn, error) {
 	c, err := db.Conn(ctx)
@@ -318,6 +321,40 @@ func (c *conn) exec(ctx context.Context, text string, args ...any) error {
 		_, err = c.c.ExecContext(ctx, text, args...)
 	}
 	return err
+}
+
+// statement is a text with its arguments.
+type statement struct {
+	text string
+	args []any
+}
+
+// execAll executes statements in order, up to the first that fails: on PostgreSQL without
+// waiting for one answer before the next is sent.
+func (c *conn) execAll(ctx context.Context, all []statement) error {
+	if c.d != postgresDialect {
+		for _, st := range all {
+			if err := c.exec(ctx, st.text, st.args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	var batch pgx.Batch
+	for _, st := range all {
+		batch.Queue(st.text, st.args...)
+	}
+	return c.send(ctx, &batch)
+}
+
+// send sends statements to PostgreSQL at once.
+func (c *conn) send(ctx context.Context, batch *pgx.Batch) error {
+	return c.c.Raw(func(driver any) error {
+		return driver.(*stdlib.Conn).Conn().SendBatch(ctx, batch).Close()
+	})
 }
 
 func (c *conn) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
@@ -406,7 +443,8 @@ func (s *Store) Read(ctx context.Context, at pedigree.At, f func(tx *Tx) error) 
 }
 
 func (s *Store) readOnce(ctx context.Context, at pedigree.At, waited bool, f func(tx *Tx) error) error {
-	c, err := s.readers.begin(ctx, s, s.d.beginRead)
+	tx := &Tx{s: s, current: true, checks: map[string]int64{}, waited: waited}
+	c, err := s.readers.begin(ctx, tx)
 	if err != nil {
 		return s.d.translate(err, "begin to read")
 	}
@@ -417,7 +455,6 @@ func (s *Store) readOnce(ctx context.Context, at pedigree.At, waited bool, f fun
 			s.readers.drop(nil)
 		}
 	}()
-	tx := &Tx{s: s, c: c, checks: map[string]int64{}, waited: waited}
 	if err := tx.moment(ctx, at); err != nil {
 		return err
 	}
@@ -435,15 +472,15 @@ type pool struct {
 
 func newPool(n int) *pool { return &pool{slots: make(chan struct{}, n)} }
 
-// begin returns a connection on which a first statement has run. One that was kept may
-// have died since: then there is another.
-func (p *pool) begin(ctx context.Context, s *Store, first string) (*conn, error) {
+// begin begins tx on a connection, and reads the log's head. A connection that was kept
+// may have died since: then there is another.
+func (p *pool) begin(ctx context.Context, tx *Tx) (*conn, error) {
 	for {
-		c, kept, err := p.get(ctx, s)
+		c, kept, err := p.get(ctx, tx.s)
 		if err != nil {
 			return nil, err
 		}
-		if err = c.exec(ctx, first); err == nil {
+		if err = tx.begin(ctx, c); err == nil {
 			return c, nil
 		}
 		p.drop(c)
@@ -511,12 +548,27 @@ func (p *pool) close() {
 	}
 }
 
-func (tx *Tx) moment(ctx context.Context, at pedigree.At) error {
+// begin begins a transaction that reads, and reads the log's head: PostgreSQL is asked for
+// both at once.
+func (tx *Tx) begin(ctx context.Context, c *conn) error {
+	tx.c = c
 	var size int64
-	if err := tx.row(ctx, headText, nil, &size, &tx.access); err != nil {
-		return tx.s.d.translate(err, "read the log's head")
+	var err error
+	if tx.s.d == postgresDialect {
+		var both pgx.Batch
+		both.Queue(tx.s.d.beginRead)
+		both.Queue(headText).QueryRow(func(row pgx.Row) error { return row.Scan(&size, &tx.access) })
+		err = c.send(ctx, &both)
+	} else if err = c.exec(ctx, tx.s.d.beginRead); err == nil {
+		err = tx.row(ctx, headText, nil, &size, &tx.access)
 	}
-	tx.last, tx.current = size-1, at.IsNow()
+	tx.last = size - 1
+	return err
+}
+
+// moment sets what tx takes into account to what there was as of at.
+func (tx *Tx) moment(ctx context.Context, at pedigree.At) error {
+	tx.current = at.IsNow()
 	switch {
 	case at.IsNow():
 	case at.Seq != nil:
@@ -652,10 +704,11 @@ func among(column string, args []any, values []string) (string, []any) {
 }
 
 // list makes "$n, $n+1, …" for values that follow the given arguments, and appends
-// them to these.
+// them to these. The last value stands as often as makes their number a power of two, so
+// that few texts are prepared.
 func list[T any](args []any, values []T) (string, []any) {
 	var b strings.Builder
-	for i, v := range values {
+	for i, v := range evened(values) {
 		if i > 0 {
 			b.WriteString(", ")
 		}
@@ -663,4 +716,13 @@ func list[T any](args []any, values []T) (string, []any) {
 		fmt.Fprintf(&b, "$%d", len(args))
 	}
 	return b.String(), args
+}
+
+// evened repeats the last of the values until their number is a power of two.
+func evened[T any](values []T) []T {
+	if len(values) == 0 {
+		return values
+	}
+	want := 1 << bits.Len(uint(len(values)-1))
+	return append(slices.Clip(values), slices.Repeat(values[len(values)-1:], want-len(values))...)
 }
