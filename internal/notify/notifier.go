@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,10 +94,10 @@ func (n *Notifier) Counts() Counts {
 // Run sends deliveries until ctx ends; those under way may then finish, for as long as
 // stop, and its webhooks are free for other processes when it returns.
 func (n *Notifier) Run(ctx context.Context, stop time.Duration) {
-	defer n.feed.join()()
 	m := &manager{n: n, workers: map[string]*worker{}}
 	m.hard, m.abort = context.WithCancel(context.WithoutCancel(ctx))
 	defer m.abort()
+	defer m.follow(false)
 	m.run(ctx)
 	late := time.AfterFunc(stop, m.abort)
 	defer late.Stop()
@@ -128,25 +129,34 @@ type manager struct {
 	stops atomic.Pointer[[]context.CancelFunc]
 	// position is the last event that was looked at for new webhooks.
 	position int64
+	// leave ends what follow began; nil while the feed does not read for the manager.
+	leave func()
 }
 
 func (m *manager) run(ctx context.Context) {
-	m.position = -1
 	failed := false
 	for ctx.Err() == nil {
 		signal := m.n.feed.signal()
-		err := m.claim(ctx)
+		head, err := m.n.r.Head(ctx, pedigree.System, "")
+		if err == nil {
+			m.position = head - 1 // webhooks up to here are claimed now
+			err = m.claim(ctx)
+		}
 		if err != nil && ctx.Err() == nil && !failed {
 			m.n.cfg.Log.Warn("webhooks wait: their leases can't be renewed", "error", err)
 		}
 		failed = err != nil
+		m.follow(len(m.workers) > 0)
 		// Leases run by the database's clock, so that this timer is a real one.
 		renew := time.NewTimer(m.n.cfg.Lease / 3)
+		look := time.NewTicker(m.n.feed.poll)
 		for wait := true; wait; {
 			select {
 			case <-signal:
 				signal = m.n.feed.signal()
-				wait = !m.news()
+				wait = m.leave == nil || !m.news()
+			case <-look.C:
+				wait = m.leave != nil || !m.first(ctx)
 			case <-renew.C:
 				wait = false
 			case <-ctx.Done():
@@ -154,7 +164,36 @@ func (m *manager) run(ctx context.Context) {
 			}
 		}
 		renew.Stop()
+		look.Stop()
 	}
+}
+
+// follow makes the feed read for the manager while it has workers: every event. Without
+// webhooks nobody else may want any.
+func (m *manager) follow(workers bool) {
+	switch {
+	case workers && m.leave == nil:
+		m.leave = m.n.feed.join()
+	case !workers && m.leave != nil:
+		m.leave()
+		m.leave = nil
+	}
+}
+
+// webhookNews are the types of the events after which there may be webhooks to claim.
+var webhookNews = []pedigree.EventType{pedigree.WebhookCreated, pedigree.WebhookSecretRotated}
+
+// first says whether there may be new webhooks, while the feed does not read.
+func (m *manager) first(ctx context.Context) bool {
+	head, err := m.n.r.Head(ctx, pedigree.System, "")
+	if err != nil || head-1 <= m.position {
+		return false
+	}
+	items, _, err := m.n.feed.items(ctx, pedigree.EventQuery{After: m.position, Types: webhookNews, Limit: 1})
+	if err == nil {
+		m.position = head - 1
+	}
+	return len(items) > 0
 }
 
 // news says whether there may be new webhooks.
@@ -169,7 +208,7 @@ func (m *manager) news() bool {
 	found := false
 	for _, e := range entries {
 		m.position = e.Event.Seq
-		found = found || e.Event.Type == pedigree.WebhookCreated || e.Event.Type == pedigree.WebhookSecretRotated
+		found = found || slices.Contains(webhookNews, e.Event.Type)
 	}
 	return found
 }

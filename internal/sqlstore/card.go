@@ -183,8 +183,9 @@ func (tx *Tx) NewestSeqs(ctx context.Context, modelID string, stages []string) (
 	var seqs []int64
 	for _, stage := range stages {
 		var seq int64
-		err := tx.row(ctx, `SELECT v.seq FROM view_versions v WHERE v.model = $1 AND v.stage = $2 AND v.deleted_seq IS NULL AND NOT EXISTS
-(SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = 'archived' AND a.key = 'archived' AND a.to_seq IS NULL) ORDER BY v.number DESC LIMIT 1`, []any{modelID, stage}, &seq)
+		in, args := staged([]any{modelID}, stage)
+		err := tx.row(ctx, `SELECT v.seq FROM view_versions v WHERE v.model = $1 AND `+in+` AND v.deleted_seq IS NULL AND NOT EXISTS
+(SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = 'archived' AND a.key = 'archived' AND a.to_seq IS NULL) ORDER BY v.number DESC LIMIT 1`, args, &seq)
 		switch {
 		case errors.Is(err, errNoRows):
 		case err != nil:
@@ -196,6 +197,16 @@ func (tx *Tx) NewestSeqs(ctx context.Context, modelID string, stages []string) (
 	return seqs, nil
 }
 
+// staged is the condition that a version v is in a stage: one that either the index of the
+// few that are in some stage answers, or that of all.
+func staged(args []any, stage string) (string, []any) {
+	if stage == pedigree.StagedNone {
+		return "v.stage = '" + pedigree.StagedNone + "'", args
+	}
+	args = append(args, stage)
+	return "v.stage = $" + itoa(len(args)) + " AND v.stage <> '" + pedigree.StagedNone + "'", args
+}
+
 // InStage lists the versions of a model that are in a stage, oldest first, and notes
 // that the decision rests on it.
 func (tx *Tx) InStage(ctx context.Context, modelID, stage string) ([]pedigree.VersionNumber, error) {
@@ -203,7 +214,8 @@ func (tx *Tx) InStage(ctx context.Context, modelID, stage string) ([]pedigree.Ve
 		return nil, err
 	}
 	var out []pedigree.VersionNumber
-	err := tx.each(ctx, "list a stage", "SELECT number FROM view_versions WHERE model = $1 AND stage = $2 AND deleted_seq IS NULL ORDER BY number", []any{modelID, stage}, func(rows rows) error {
+	in, args := staged([]any{modelID}, stage)
+	err := tx.each(ctx, "list a stage", "SELECT v.number FROM view_versions v WHERE v.model = $1 AND "+in+" AND v.deleted_seq IS NULL ORDER BY v.number", args, func(rows rows) error {
 		var n int64
 		err := rows.Scan(&n)
 		out = append(out, pedigree.VersionNumber(n))
@@ -215,7 +227,7 @@ func (tx *Tx) InStage(ctx context.Context, modelID, stage string) ([]pedigree.Ve
 // modelUpdated is the expression of the last event that changed a model under an alias;
 // a registration changes it too.
 func modelUpdated(alias string) string {
-	newest := "coalesce((SELECT max(w.seq) FROM view_versions w WHERE w.model = " + alias + ".id), 0)"
+	newest := "coalesce((SELECT w.seq FROM view_versions w WHERE w.model = " + alias + ".id ORDER BY w.number DESC LIMIT 1), 0)"
 	return "CASE WHEN " + alias + ".updated_seq > " + newest + " THEN " + alias + ".updated_seq ELSE " + newest + " END"
 }
 

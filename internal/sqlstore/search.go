@@ -85,6 +85,10 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 			return nil, nil, err
 		}
 		where = append(where, "v.model = "+c.arg(id))
+		// By what was registered last is by number then, which has an index.
+		if c.byNumber = driver == nil; c.byNumber && len(q.Order) == 0 {
+			q.Order = []pedigree.Order{{Field: pedigree.FilterField{Kind: pedigree.KindAttribute, Key: "created_at"}, Desc: true}}
+		}
 	}
 	archived := false
 	if q.Filter != nil && q.Filter.Root != nil {
@@ -320,6 +324,9 @@ const timeOrVersion pedigree.FieldType = "integer"
 func (c *compiler) orderValue(f pedigree.FilterField) (string, pedigree.FieldType, error) {
 	switch key := f.Attribute(); key {
 	case "created_at":
+		if c.byNumber {
+			return "v.number", timeOrVersion, nil
+		}
 		return "v.seq", timeOrVersion, nil
 	case "updated_at":
 		return c.updated(), timeOrVersion, nil
@@ -355,7 +362,10 @@ type compiler struct {
 	project string
 	within  []string
 	skip    int64
-	args    []any
+	// byNumber says that all versions are of one model, whose order in time is that of
+	// their numbers.
+	byNumber bool
+	args     []any
 }
 
 func (c *compiler) arg(v any) string {

@@ -111,7 +111,8 @@ func (s *Store) openSQLite(path string, connections int) error {
 	}
 	uri := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() +
 		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=secure_delete(1)" +
-		"&_pragma=temp_store(MEMORY)&_pragma=cache_size(-16000)" // statement journals, and pages, in memory: 16 MB a connection at most
+		"&_pragma=temp_store(MEMORY)&_pragma=cache_size(-16000)" + // statement journals, and pages, in memory: 16 MB a connection at most
+		"&_pragma=wal_autocheckpoint(4000)" // a page that many commits change is written back once in 16 MB
 	var err error
 	if s.write, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
 		return s.d.translate(err, "open the database")
