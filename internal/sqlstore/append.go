@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/ledger"
 )
@@ -293,18 +295,14 @@ func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn
 		}
 		return c, nil, err
 	}
-	begin := []statement{{text: s.d.beginWrite}}
-	if s.d.lockLog != "" && slices.ContainsFunc(batch, (*request).sharedRows) {
-		begin = append(begin, statement{text: s.d.lockLog})
-	}
-	if err := c.execAll(ctx, begin); err != nil {
+	b := &batchState{s: s, tx: &Tx{s: s, c: c, current: true, checks: map[string]int64{}}}
+	if err := b.begin(ctx, batch); err != nil {
 		c.close()
-		if !fresh && s.d == postgresDialect { // the connection had died since; nothing was written on it
+		if !fresh && s.d == postgresDialect && !answered(err) { // the connection had died since; nothing was written on it
 			return s.tryCommit(ctx, nil, batch)
 		}
 		return nil, nil, err
 	}
-	b := &batchState{s: s, tx: &Tx{s: s, c: c, current: true, checks: map[string]int64{}}}
 	if err := b.run(ctx, batch); err != nil {
 		return fail(err)
 	}
@@ -316,8 +314,8 @@ func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn
 	if c.aborted() { // COMMIT would roll back, and say nothing
 		return fail(errors.New("the transaction was aborted by a statement whose error was lost"))
 	}
-	if err := c.exec(ctx, "COMMIT"); err != nil {
-		if s.d == sqliteDialect { // a commit that SQLite refuses did not happen
+	if err := c.run(ctx, append(b.out.take(s.d), statement{text: "COMMIT"})); err != nil {
+		if s.d == sqliteDialect || answered(err) { // a commit that was refused did not happen
 			return fail(err)
 		}
 		c.close()
@@ -332,6 +330,12 @@ func (s *Store) tryCommit(ctx context.Context, c *conn, batch []*request) (*conn
 		}
 	}
 	return c, b, nil
+}
+
+// answered says that PostgreSQL has refused a statement, and lives.
+func answered(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR"
 }
 
 // batchState is one transaction of the writer.
@@ -361,19 +365,12 @@ type keyedAnswer struct {
 // run decides for every request whether it may happen and writes those that may.
 func (b *batchState) run(ctx context.Context, batch []*request) error {
 	b.outcomes = make([]outcome, len(batch))
-	appends := false
 	var runs []string
 	for _, r := range batch {
-		appends = appends || r.append != nil
 		runs = append(runs, r.runs...)
 	}
 	if len(runs) > 0 {
 		if err := b.tx.lockRuns(ctx, runs); err != nil {
-			return err
-		}
-	}
-	if appends {
-		if err := b.begin(ctx, batch); err != nil {
 			return err
 		}
 	}
@@ -409,14 +406,19 @@ func (b *batchState) run(ctx context.Context, batch []*request) error {
 		b.grew = true
 		b.out.exec("UPDATE log_head SET size = $1, time = $2, edge = $3 WHERE id = 1", b.edge.Size, b.now, b.edge.Bytes())
 	}
-	if err := b.tx.pending.flush(ctx, b.tx.c); err != nil {
-		return err
-	}
-	return b.out.flush(ctx, b.tx.c)
+	return b.tx.pending.flush(ctx, b.tx.c)
 }
 
-// begin reads what all appends of the batch rest on.
+// begin begins the transaction, takes the lock that the batch needs, and reads what all of
+// its appends rest on.
 func (b *batchState) begin(ctx context.Context, batch []*request) error {
+	all := []statement{{text: b.s.d.beginWrite}}
+	if b.s.d.lockLog != "" && slices.ContainsFunc(batch, (*request).sharedRows) {
+		all = append(all, statement{text: b.s.d.lockLog})
+	}
+	if !slices.ContainsFunc(batch, func(r *request) bool { return r.append != nil }) {
+		return b.tx.c.run(ctx, all)
+	}
 	var size, last int64
 	var edge []byte
 	dest := []any{&size, &last, &edge}
@@ -425,28 +427,10 @@ func (b *batchState) begin(ctx context.Context, batch []*request) error {
 		text = "SELECT size, time, edge, " + b.s.d.clock + " FROM log_head WHERE id = 1"
 		dest = append(dest, &b.now)
 	}
-	if err := b.tx.row(ctx, text, nil, dest...); err != nil {
-		return err
-	}
-	if b.s.d.clock == "" {
-		b.now = micros(b.s.now())
-	}
-	const jump = 5_000_000 // µs
-	if b.now < last {
-		if last-b.now > jump {
-			b.s.log.Warn("the clock went back; events keep the time of the last one", "behind_seconds", float64(last-b.now)/1e6)
-		}
-		b.now = last
-	}
-	var err error
-	if b.edge, err = ledger.ParseEdge(size, edge); err != nil {
-		return err
-	}
+	all = append(all, statement{text: text, scan: func(row scanner) error { return row.Scan(dest...) }})
 	b.subjects, b.created, b.numbers = map[string]int64{}, map[string]int64{}, map[string]int64{}
 	b.keys = map[idempotency]keyedAnswer{}
-	if err := b.readKeys(ctx, batch); err != nil {
-		return err
-	}
+	all = append(all, b.readKeys(batch)...)
 	var subjects, models []string
 	for _, r := range batch {
 		if r.append == nil {
@@ -466,31 +450,40 @@ func (b *batchState) begin(ctx context.Context, batch []*request) error {
 			b.subjects[subject] = -1
 		}
 		in, args := list(nil, chunk)
-		err := b.tx.each(ctx, "read subjects", "SELECT subject, seq FROM view_subjects WHERE subject IN ("+in+")", args, func(rows rows) error {
+		all = append(all, statement{"SELECT subject, seq FROM view_subjects WHERE subject IN (" + in + ")", args, func(row scanner) error {
 			var subject string
 			var seq int64
-			err := rows.Scan(&subject, &seq)
+			err := row.Scan(&subject, &seq)
 			b.subjects[subject] = seq
 			return err
-		})
-		if err != nil {
-			return err
-		}
+		}})
 	}
 	for chunk := range slices.Chunk(compact(models), 64) {
 		in, args := list(nil, chunk)
-		err := b.tx.each(ctx, "read version numbers", "SELECT m.id, coalesce((SELECT max(v.number) FROM view_versions v WHERE v.model = m.id), 0) FROM view_models m WHERE m.id IN ("+in+")", args, func(rows rows) error {
+		all = append(all, statement{"SELECT m.id, coalesce((SELECT max(v.number) FROM view_versions v WHERE v.model = m.id), 0) FROM view_models m WHERE m.id IN (" + in + ")", args, func(row scanner) error {
 			var model string
 			var n int64
-			err := rows.Scan(&model, &n)
+			err := row.Scan(&model, &n)
 			b.numbers[model] = n
 			return err
-		})
-		if err != nil {
-			return err
-		}
+		}})
 	}
-	return nil
+	if err := b.tx.c.run(ctx, all); err != nil {
+		return err
+	}
+	if b.s.d.clock == "" {
+		b.now = micros(b.s.now())
+	}
+	const jump = 5_000_000 // µs
+	if b.now < last {
+		if last-b.now > jump {
+			b.s.log.Warn("the clock went back; events keep the time of the last one", "behind_seconds", float64(last-b.now)/1e6)
+		}
+		b.now = last
+	}
+	var err error
+	b.edge, err = ledger.ParseEdge(size, edge)
+	return err
 }
 
 func compact(s []string) []string {
@@ -712,14 +705,16 @@ func (b *batchState) replay(ctx context.Context, p pedigree.Principal) (*Appende
 	return b.tx.Replay(ctx, p)
 }
 
-// readKeys reads, at once, which idempotency keys of the batch were seen before.
-func (b *batchState) readKeys(ctx context.Context, batch []*request) error {
+// readKeys are the statements that read which idempotency keys of the batch were seen
+// before.
+func (b *batchState) readKeys(batch []*request) []statement {
 	var keys []idempotency
 	for _, r := range batch {
 		if r.append != nil && r.append.Principal.IdempotencyKey != "" {
 			keys = append(keys, idempotency{r.append.Principal.ID, r.append.Principal.IdempotencyKey})
 		}
 	}
+	var all []statement
 	for chunk := range slices.Chunk(keys, 64) {
 		var pairs []string
 		var args []any
@@ -727,18 +722,15 @@ func (b *batchState) readKeys(ctx context.Context, batch []*request) error {
 			args = append(args, k.actor, k.key)
 			pairs = append(pairs, "($"+itoa(len(args)-1)+", $"+itoa(len(args))+")")
 		}
-		err := b.tx.each(ctx, "look for idempotency keys", "SELECT actor, key, fingerprint FROM own_idempotency WHERE (actor, key) IN (VALUES "+strings.Join(pairs, ", ")+")", args, func(rows rows) error {
+		all = append(all, statement{"SELECT actor, key, fingerprint FROM own_idempotency WHERE (actor, key) IN (VALUES " + strings.Join(pairs, ", ") + ")", args, func(row scanner) error {
 			var k idempotency
 			var fingerprint string
-			err := rows.Scan(&k.actor, &k.key, &fingerprint)
+			err := row.Scan(&k.actor, &k.key, &fingerprint)
 			b.keys[k] = keyedAnswer{fingerprint: pedigree.Digest(fingerprint)}
 			return err
-		})
-		if err != nil {
-			return err
-		}
+		}})
 	}
-	return nil
+	return all
 }
 
 // checkBlobs makes sure that each blob is there, is the project's, and is not being

@@ -132,23 +132,28 @@ func (t *table) insertText(d *dialect, rows int) string {
 
 // flush executes the statements and forgets them.
 func (s *statements) flush(ctx context.Context, c *conn) error {
+	return c.run(ctx, s.take(c.d))
+}
+
+// take returns the statements, and forgets them.
+func (s *statements) take(d *dialect) []statement {
 	var all []statement
 	for _, o := range s.ops {
 		if o.into == nil {
-			all = append(all, statement{o.text, o.args})
+			all = append(all, statement{text: o.text, args: o.args})
 			continue
 		}
 		width := len(o.into.columns)
 		args := o.args
 		for _, n := range insertRows {
 			for len(args) >= n*width {
-				all = append(all, statement{insertText(c.d, o.into, n), args[:n*width]})
+				all = append(all, statement{text: insertText(d, o.into, n), args: args[:n*width]})
 				args = args[n*width:]
 			}
 		}
 	}
 	*s = statements{}
-	return c.execAll(ctx, all)
+	return all
 }
 
 // apply emits the statements by which e changes the view_ tables, and reads nothing.

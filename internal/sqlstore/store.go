@@ -324,18 +324,22 @@ func (c *conn) exec(ctx context.Context, text string, args ...any) error {
 	return err
 }
 
-// statement is a text with its arguments.
+// statement is a text with its arguments. scan, where not nil, is called once a row.
 type statement struct {
 	text string
 	args []any
+	scan func(row scanner) error
 }
 
-// execAll executes statements in order, up to the first that fails: on PostgreSQL without
-// waiting for one answer before the next is sent.
-func (c *conn) execAll(ctx context.Context, all []statement) error {
+// scanner is a row of either driver.
+type scanner interface{ Scan(dest ...any) error }
+
+// run runs statements in order, up to the first that fails: on PostgreSQL without waiting
+// for one answer before the next is sent.
+func (c *conn) run(ctx context.Context, all []statement) error {
 	if c.d != postgresDialect {
-		for _, st := range all {
-			if err := c.exec(ctx, st.text, st.args...); err != nil {
+		for i := range all {
+			if err := c.runOne(ctx, &all[i]); err != nil {
 				return err
 			}
 		}
@@ -346,16 +350,38 @@ func (c *conn) execAll(ctx context.Context, all []statement) error {
 	}
 	var batch pgx.Batch
 	for _, st := range all {
-		batch.Queue(st.text, st.args...)
+		queued := batch.Queue(st.text, st.args...)
+		if st.scan != nil {
+			queued.Query(func(rows pgx.Rows) error {
+				for rows.Next() {
+					if err := st.scan(rows); err != nil {
+						return err
+					}
+				}
+				return rows.Err()
+			})
+		}
 	}
-	return c.send(ctx, &batch)
+	return c.c.Raw(func(driver any) error {
+		return driver.(*stdlib.Conn).Conn().SendBatch(ctx, &batch).Close()
+	})
 }
 
-// send sends statements to PostgreSQL at once.
-func (c *conn) send(ctx context.Context, batch *pgx.Batch) error {
-	return c.c.Raw(func(driver any) error {
-		return driver.(*stdlib.Conn).Conn().SendBatch(ctx, batch).Close()
-	})
+func (c *conn) runOne(ctx context.Context, st *statement) error {
+	if st.scan == nil {
+		return c.exec(ctx, st.text, st.args...)
+	}
+	rows, err := c.query(ctx, st.text, st.args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := st.scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 func (c *conn) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
@@ -549,22 +575,17 @@ func (p *pool) close() {
 	}
 }
 
-// begin begins a transaction that reads, and reads the log's head: PostgreSQL is asked for
-// both at once.
+// begin begins a transaction that reads, and reads the log's head.
 func (tx *Tx) begin(ctx context.Context, c *conn) error {
 	tx.c = c
-	var size int64
-	var err error
-	if tx.s.d == postgresDialect {
-		var both pgx.Batch
-		both.Queue(tx.s.d.beginRead)
-		both.Queue(headText).QueryRow(func(row pgx.Row) error { return row.Scan(&size, &tx.access) })
-		err = c.send(ctx, &both)
-	} else if err = c.exec(ctx, tx.s.d.beginRead); err == nil {
-		err = tx.row(ctx, headText, nil, &size, &tx.access)
-	}
-	tx.last = size - 1
-	return err
+	return c.run(ctx, []statement{
+		{text: tx.s.d.beginRead},
+		{text: headText, scan: func(row scanner) error {
+			err := row.Scan(&tx.last, &tx.access)
+			tx.last-- // the size, until now
+			return err
+		}},
+	})
 }
 
 // moment sets what tx takes into account to what there was as of at.
