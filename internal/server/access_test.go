@@ -29,6 +29,48 @@ func wantError(t *testing.T, what string, err error, code pedigree.ErrorCode) {
 	}
 }
 
+// TestMetricsOfTargets: with accounts, /metrics names targets to those alone who may read the
+// whole registry.
+func TestMetricsOfTargets(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, cfg config.Config) {
+		ctx, r := t.Context(), mustStart(t, cfg)
+		scrape := func(what, token string, status int, names bool) {
+			t.Helper()
+			req := mustRequest(t, http.MethodGet, r.url+"/metrics", nil)
+			if token != "" {
+				req.Header.Set("Authorization", "Bearer "+token)
+			}
+			got := mustDo(t, req)
+			if got.status != status || strings.Contains(got.body, "prod/fraud-api") != names || status == 200 && !strings.Contains(got.body, "go_goroutines") {
+				t.Errorf("%s: got %d, target named: %v", what, got.status, !names)
+			}
+		}
+		if _, err := as(t, r, "").CreateTarget(ctx, "prod/fraud-api", pedigree.TargetSpec{Kind: pedigree.TargetOnline}); err != nil {
+			t.Fatal(err)
+		}
+		scrape("without accounts", "", 200, true)
+		root, err := r.EnableAccounts(ctx, pedigree.NewAccount{Name: "root"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		scrape("without a token", "", 200, false)
+		scrape("an administrator", root.Text, 200, true)
+		scrape("no token at all", "pdg_nonsense", 401, false)
+		c := as(t, r, root.Text)
+		if _, err := c.CreateAccount(ctx, pedigree.NewAccount{Name: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.AddBinding(ctx, "default", pedigree.NewBinding{Role: pedigree.Viewer, Member: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		ann, err := c.CreateToken(ctx, pedigree.NewToken{Account: "ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		scrape("a viewer of one project", ann.Text, 200, false)
+	})
+}
+
 // TestTwoServersObey: accounts that are switched on, a role that is taken and a token that
 // is revoked by way of one server hold on the other with its next request.
 func TestTwoServersObey(t *testing.T) {

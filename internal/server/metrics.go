@@ -14,6 +14,7 @@ import (
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/blob"
+	"github.com/pedigree-ml/pedigree/internal/httpx"
 	"github.com/pedigree-ml/pedigree/internal/notify"
 	"github.com/pedigree-ml/pedigree/internal/registrar"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
@@ -25,7 +26,9 @@ import (
 // Labels never hold what a client chose: routes are the patterns of the mux, and
 // methods that no route has are "other".
 type metrics struct {
-	registry  *prometheus.Registry
+	registry *prometheus.Registry
+	// targets names targets, models and versions, which not everybody may read.
+	targets   *prometheus.Registry
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	sent      *prometheus.CounterVec
@@ -39,6 +42,7 @@ const scrapeTimeout = 2 * time.Second
 func newMetrics(store *sqlstore.Store) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
+		targets:  prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pedigree_http_requests_total", Help: "Requests answered, by route, method and status.",
 		}, []string{"route", "method", "status"}),
@@ -128,9 +132,23 @@ func (c *webhookCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(webhookLag, prometheus.GaugeValue, lag)
 }
 
-// handler serves the metrics.
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+// handler serves the figures of the process to everybody, and those of targets to whom may
+// see them. A caller whose token means nothing hears so, instead of missing figures.
+func (m *metrics) handler(may func(r *http.Request) error) http.Handler {
+	process := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	all := promhttp.HandlerFor(prometheus.Gatherers{m.registry, m.targets}, promhttp.HandlerOpts{})
+	return httpx.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		err := may(r)
+		switch {
+		case err == nil:
+			all.ServeHTTP(w, r)
+		case len(r.Header["Authorization"]) > 0 && pedigree.CodeOf(err) == pedigree.CodeUnauthenticated:
+			return err
+		default: // also while the database does not answer
+			process.ServeHTTP(w, r)
+		}
+		return nil
+	})
 }
 
 // observe notes one answered request.

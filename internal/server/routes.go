@@ -26,9 +26,15 @@ func (s *Server) routes(m *metrics) (http.Handler, error) {
 	get("/healthz", httpx.Handler(s.serveHealth))
 	get("/health", httpx.Handler(serveOK)) // what MLflow's own server answers, and its tools wait for
 	get("/readyz", httpx.Handler(s.serveReady))
-	get("/metrics", m.handler())
-	get("/{$}", httpx.Handler(serveIndex))
 	callers := auth.New(s.registrar)
+	get("/metrics", m.handler(func(r *http.Request) error {
+		p, err := callers.Caller(r)
+		if err != nil {
+			return err
+		}
+		return s.registrar.May(r.Context(), p, pedigree.RecordsRead, "")
+	}))
+	get("/{$}", httpx.Handler(serveIndex))
 	mux.Handle("/api/", httpapi.New(s.registrar, httpapi.Options{Now: time.Now, Caller: callers.Caller, Feed: s.feed, Notifier: s.notifier}).Handler())
 	away, err := s.upstream()
 	if err != nil {

@@ -122,7 +122,7 @@ func Open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *Server, 
 		Formats: map[pedigree.WebhookFormat]notify.Format{pedigree.FormatMLflow: mlflow.WebhookFormat(s.registrar)},
 	})
 	metrics.notify(s.registrar, s.feed, s.notifier)
-	metrics.registry.MustRegister(&targetCollector{statuses: s.registrar.Statuses})
+	metrics.targets.MustRegister(&targetCollector{statuses: s.registrar.Statuses})
 	if s.handler, err = s.routes(metrics); err != nil {
 		return nil, err
 	}
