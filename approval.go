@@ -35,6 +35,8 @@ type Approval struct {
 	Opinions []Opinion `json:"opinions,omitempty"`
 	// Conditions are those of the approvals that count, met or not.
 	Conditions []Condition `json:"conditions,omitempty"`
+
+	authors int // of Have, who made the version
 }
 
 // ApprovalRequest asks for an approval.
@@ -132,9 +134,8 @@ type Reviewer struct {
 	Now time.Time
 }
 
-// allowsAuthor says that every approval rule lets authors approve, and that there is one.
-func (r *Reviewer) allowsAuthor() bool {
-	rules := r.Policies.AllRules()
+// allowAuthor says that every rule lets authors approve, and that there is one.
+func allowAuthor(rules []ApprovalRule) bool {
 	return len(rules) > 0 && !slices.ContainsFunc(rules, func(rule ApprovalRule) bool { return !rule.AllowAuthor })
 }
 
@@ -179,7 +180,7 @@ func (v *Version) Approve(by string, review Review, r Reviewer) ([]Draft, error)
 		return nil, v.withdrawnError()
 	}
 	author := slices.Contains(r.Authors, by)
-	if author && !r.allowsAuthor() {
+	if author && !allowAuthor(r.Policies.AllRules()) {
 		return nil, Errorf(CodeRefused, "%s is your own work: whoever registered or amended it, or asked for the approval, can't approve it", v.Reference()).
 			WithFix("ask somebody else, or let the policy say so: approvals: {allow_author: true}")
 	}
@@ -348,7 +349,7 @@ func (a *Approval) drop(o *Opinion) {
 func (a *Approval) settle(revoked bool, now time.Time) {
 	var rejected, stale, expired bool
 	var expiries []time.Time
-	a.Have = 0
+	a.Have, a.authors = 0, 0
 	for i := range a.Opinions {
 		o := &a.Opinions[i]
 		switch {
@@ -363,6 +364,9 @@ func (a *Approval) settle(revoked bool, now time.Time) {
 			a.drop(o)
 		default:
 			a.Have++
+			if o.Author {
+				a.authors++
+			}
 			if o.ExpiresAt != nil {
 				expiries = append(expiries, *o.ExpiresAt)
 			}
@@ -470,21 +474,26 @@ func (v *Version) approvalCheck(rules []ApprovalRule) (Check, bool) {
 	if a == nil {
 		a = &Approval{State: ApprovalNone}
 	}
-	ref, need := v.Reference(), Need(rules)
+	ref, need, have := v.Reference(), Need(rules), a.Have
 	request := "pedigree request " + ref.String()
+	if !allowAuthor(rules) { // what was allowed when an author approved may not be any more
+		have -= a.authors
+	}
 	switch {
 	case a.State == ApprovalRefused:
 		return failed(CheckApproval, "pedigree show "+ref.String(), "%s was rejected", ref), true
 	case a.State == ApprovalWithdrawn:
 		return failed(CheckApproval, request, "the approval of %s was revoked", ref), true
+	case have >= need:
+		return passed(CheckApproval, "%d of %d approve it", have, need), true
 	case a.Have >= need:
-		return passed(CheckApproval, "%d of %d approve it", a.Have, need), true
+		return failed(CheckApproval, "pedigree approve "+ref.String()+" (somebody else than its authors)", "%d of %d approve it: what its authors say does not count any more", have, need), true
 	case a.State == ApprovalOutOfDate:
 		return failed(CheckApproval, request, "the approval of %s is stale: its record was amended since", ref), true
 	case a.State == ApprovalExpired:
 		return failed(CheckApproval, request, "the approval of %s has expired", ref), true
 	case a.State == ApprovalAsked || a.Have > 0:
-		return failed(CheckApproval, "pedigree approve "+ref.String()+" (somebody else than its authors)", "%d of %d approve it; it waits", a.Have, need), true
+		return failed(CheckApproval, "pedigree approve "+ref.String()+" (somebody else than its authors)", "%d of %d approve it; it waits", have, need), true
 	}
 	return failed(CheckApproval, request, "%s needs the approval of %d, and nobody was asked", ref, need), true
 }

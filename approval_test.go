@@ -308,6 +308,7 @@ func TestApproveByAuthor(t *testing.T) {
 			a, err := FoldApproval(s.events, 1, testNow)
 			checkCode(t, tt.name, err, "")
 			checkEqual(t, tt.name+": is shown", a.Opinions[0].Author, tt.author)
+			checkEqual(t, tt.name+": is counted", a.authors == 1, tt.author)
 		}
 	}
 }
@@ -442,7 +443,8 @@ func TestNeed(t *testing.T) {
 
 // TestApprovalCheck: what stands at a place for each state, with the command that mends it.
 func TestApprovalCheck(t *testing.T) {
-	one := []ApprovalRule{{}}
+	one, lax := []ApprovalRule{{}}, ApprovalRule{AllowAuthor: true}
+	byAuthor := &Approval{State: ApprovalApproved, Have: 1, authors: 1}
 	at := func(state ApprovalState, have int) *Approval { return &Approval{State: state, Have: have} }
 	for _, tt := range []struct {
 		name  string
@@ -464,6 +466,9 @@ func TestApprovalCheck(t *testing.T) {
 		{"stale", at(ApprovalOutOfDate, 0), one, CheckFailed, "stale", "pedigree request fraud/7"},
 		{"expired", at(ApprovalExpired, 0), one, CheckFailed, "expired", "pedigree request fraud/7"},
 		{"half expired, enough here", at(ApprovalExpired, 1), one, CheckPassed, "1 of 1", ""},
+		{"by its author, allowed", byAuthor, []ApprovalRule{lax}, CheckPassed, "1 of 1", ""},
+		{"by its author, allowed no more", byAuthor, []ApprovalRule{lax, {}}, CheckFailed, "0 of 1", "somebody else"},
+		{"by its author and another", &Approval{State: ApprovalApproved, Have: 2, authors: 1}, one, CheckPassed, "1 of 1", ""},
 	} {
 		v := &Version{Model: "fraud", Number: 7, Approval: tt.a}
 		c, ok := v.approvalCheck(tt.rules)
