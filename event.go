@@ -333,6 +333,8 @@ func (e *Event) Touches() []string {
 		return touches
 	case ExecutionFinished:
 		return []string{e.Subject}
+	case TargetReadiness:
+		return []string{ReadinessKey(e.Subject)}
 	case InstanceChanged:
 		return []string{InstanceKey(e.Subject, e.String("instance"))}
 	case AuthEnabled, BindingAdded, BindingRemoved:
@@ -372,6 +374,9 @@ func deployed(target, version string) []string {
 
 // InstanceKey is the concurrency subject of what an instance of a target runs.
 func InstanceKey(targetID, instance string) string { return "instance:" + targetID + "/" + instance }
+
+// ReadinessKey is the concurrency subject of what was found of a target's way back.
+func ReadinessKey(targetID string) string { return "readiness:" + targetID }
 
 // ProjectKey, NameKey and AliasKey are concurrency subjects that are not ids.
 func ProjectKey(name ProjectName) string { return "project:" + string(name) }

@@ -178,7 +178,7 @@ func TestTouches(t *testing.T) {
 		TargetCreated: {"s", "target:prj_1/fraud", "tied:prj_1"}, TargetEdited: {"s", "tied:tgt_1", "tied:mdl_1/2"}, TargetDeleted: {"s", "target:prj_1/fraud", "tied:prj_1"},
 		DeploymentOpened: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentActivated: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"},
 		DeploymentFailed: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentEnded: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"}, DeploymentMarked: {"s", "tgt_1", "deployed:mdl_1/2", "deployed:mdl_1"},
-		GateOverridden: nil, TargetReadiness: nil, ExecutionStarted: nil, ExecutionFinished: {"s"}, InstanceChanged: {"instance:s/"},
+		GateOverridden: nil, TargetReadiness: {"readiness:s"}, ExecutionStarted: nil, ExecutionFinished: {"s"}, InstanceChanged: {"instance:s/"},
 		AuthEnabled:        {"access"},
 		AccountCreated:     {"s", "access"},
 		AccountChanged:     {"s", "access"},

@@ -358,15 +358,26 @@ func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Du
 	if now.Same(before) && r.now().Sub(before.CheckedAt) < every {
 		return nil
 	}
-	// The event first: a crash in between tells it once more, and never not at all.
-	_, err = r.decide(ctx, pedigree.System, func(tx *sqlstore.Tx) (decision, error) {
-		t, err := tx.Target(ctx, id)
-		return decision{drafts: t.Ready(before, now)}, err
-	})
+	// Another server may have looked as well: what both found is told once.
+	keep, err := sqlstore.KeepReadiness(id, now)
 	if err != nil {
 		return err
 	}
-	return r.store.SetReadiness(ctx, id, now)
+	appended, err := r.decide(ctx, pedigree.System, func(tx *sqlstore.Tx) (decision, error) {
+		if _, err := tx.Watch(ctx, pedigree.ReadinessKey(id)); err != nil {
+			return decision{}, err
+		}
+		t, err := tx.Target(ctx, id)
+		if err != nil {
+			return decision{}, err
+		}
+		known, err := tx.Readiness(ctx, id)
+		return decision{drafts: t.Ready(known, now), own: []sqlstore.Own{keep}}, err
+	})
+	if err != nil || appended != nil {
+		return err
+	}
+	return r.store.Keep(ctx, keep)
 }
 
 // bytesRead is what was found when the bytes of a deployment were last read, where that was

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/blob"
 )
@@ -175,10 +177,15 @@ func TestRollbackChecks(t *testing.T) {
 			}
 			return strings.Join(out, ", ")
 		}
-		// ready looks in the background, and says what was found and how often that was told.
+		// ready looks in the background, as several servers that all think they have the job
+		// might, and says what was found and how often that was told.
 		ready := func() (bool, int) {
 			t.Helper()
-			if err := r.CheckReadiness(ctx, 0); err != nil {
+			var servers errgroup.Group
+			for range 3 {
+				servers.Go(func() error { return r.CheckReadiness(ctx, 0) })
+			}
+			if err := servers.Wait(); err != nil {
 				t.Fatal(err)
 			}
 			s, err := r.TargetStatus(ctx, me, "default", "prod/fraud", now)

@@ -43,7 +43,11 @@ func TestForgetHeartbeats(t *testing.T) {
 		project, _ := mustBegin(t, s)
 		for id, name := range map[string]string{"tgt_1": "prod/a", "tgt_2": "prod/b"} {
 			mustAppend(t, s, pedigree.Draft{Type: pedigree.TargetCreated, Subject: id, Payload: pedigree.Payload{"project": project, "name": name, "kind": "online"}})
-			if err := s.SetReadiness(ctx, id, pedigree.Readiness{}); err != nil {
+			found, err := KeepReadiness(id, pedigree.Readiness{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Keep(ctx, found); err != nil {
 				t.Fatal(err)
 			}
 			now := s.now

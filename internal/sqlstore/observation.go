@@ -129,14 +129,14 @@ func (tx *Tx) Readiness(ctx context.Context, targetID string) (*pedigree.Readine
 	return &r, err
 }
 
-// SetReadiness keeps what was found.
-func (s *Store) SetReadiness(ctx context.Context, targetID string, r pedigree.Readiness) error {
+// KeepReadiness keeps what was found of a target's way back.
+func KeepReadiness(targetID string, r pedigree.Readiness) (Own, error) {
 	text, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return s.own(ctx, func(ctx context.Context, tx *Tx) error {
-		return tx.c.exec(ctx, "INSERT INTO own_readiness (target, checked, found) VALUES ($1, $2, $3) ON CONFLICT (target) DO UPDATE SET checked = excluded.checked, found = excluded.found",
-			targetID, micros(r.CheckedAt), string(text))
-	})
+	return Own{"INSERT INTO own_readiness (target, checked, found) VALUES ($1, $2, $3) ON CONFLICT (target) DO UPDATE SET checked = excluded.checked, found = excluded.found",
+		[]any{targetID, micros(r.CheckedAt), string(text)}}, err
+}
+
+// Keep writes what no event tells.
+func (s *Store) Keep(ctx context.Context, o Own) error {
+	return s.own(ctx, func(ctx context.Context, tx *Tx) error { return tx.c.exec(ctx, o.text, o.args...) })
 }
