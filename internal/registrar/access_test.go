@@ -603,3 +603,38 @@ func TestEveryOperationAsks(t *testing.T) {
 		t.Errorf("only %d operations were found", n)
 	}
 }
+
+// TestLeaveProtectedStage: only who may deploy takes a version out of a stage that is
+// protected, in whichever way.
+func TestLeaveProtectedStage(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 2)
+		e := mustEnable(t, r)
+		dev, dep := e.account(t, "dev", "contributor"), e.account(t, "dep", "contributor", "deployer")
+		if _, _, err := e.ApplyPolicy(ctx, e.root, pedigree.Policy{Project: "default", Protected: pedigree.Protected{Aliases: []string{"production"}}}, false); err != nil {
+			t.Fatal(err)
+		}
+		move := func(who pedigree.Principal, n pedigree.VersionNumber, to string) error {
+			_, err := e.Transition(ctx, who, fraud(n), to, false)
+			return err
+		}
+		tag := func(who pedigree.Principal, n pedigree.VersionNumber, to string) error {
+			_, err := e.EditVersion(ctx, who, fraud(n), pedigree.VersionEdit{Tags: map[string]string{pedigree.StageTag: to}}, nil)
+			return err
+		}
+		untag := func(who pedigree.Principal, n pedigree.VersionNumber) error {
+			_, err := e.UntagVersion(ctx, who, fraud(n), pedigree.StageTag)
+			return err
+		}
+		want(t, "into a free stage", move(dev, 2, pedigree.StagedStaging), "")
+		want(t, "out of it", tag(dev, 2, pedigree.StagedArchived), "")
+		want(t, "and of that", untag(dev, 2), "")
+		want(t, "into a protected one", move(dev, 1, pedigree.StagedProduction), pedigree.CodeForbidden)
+		want(t, "into a protected one, by who may", move(dep, 1, pedigree.StagedProduction), "")
+		want(t, "out by a transition", move(dev, 1, pedigree.StagedNone), pedigree.CodeForbidden)
+		want(t, "out by a tag", tag(dev, 1, pedigree.StagedStaging), pedigree.CodeForbidden)
+		want(t, "out by taking the tag away", untag(dev, 1), pedigree.CodeForbidden)
+		want(t, "out by who may", move(dep, 1, pedigree.StagedNone), "")
+	})
+}

@@ -212,6 +212,9 @@ func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pe
 		if err := tx.Stands(ctx, &v); err != nil {
 			return decision{}, err
 		}
+		if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, id); err != nil {
+			return decision{}, err
+		}
 		if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, stage); err != nil {
 			return decision{}, err
 		}

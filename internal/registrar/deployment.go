@@ -375,25 +375,60 @@ func standsAlone(ctx context.Context, tx *sqlstore.Tx, modelID string, n pedigre
 // freeAlias refuses to remove an alias by which a deployment of the model stands; one that
 // is protected is removed by who may deploy.
 func (r *Registrar) freeAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, projectID string, project pedigree.ProjectName, modelID string, alias pedigree.Alias) error {
-	targets, err := tx.TiedTargets(ctx, projectID, alias)
+	runs, err := r.runsBy(ctx, tx, projectID, modelID, alias)
 	if err != nil {
 		return err
 	}
-	for _, id := range targets {
-		place, err := tx.Place(ctx, id)
-		if err != nil {
-			return err
-		}
-		if d := place.Current(); d != nil && d.ModelID == modelID {
-			return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, which runs %s", alias, place.Target.Name, d.Reference()).
-				WithFix("pedigree deployment end %s --reason …", d.ID)
-		}
+	if runs != nil {
+		return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, which runs %s", alias, runs.Target, runs.Reference()).
+			WithFix("pedigree deployment end %s --reason …", runs.ID)
 	}
 	protected, err := protectedAlias(ctx, tx, projectID, project, alias)
 	if err != nil || !protected {
 		return err
 	}
 	return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, project)
+}
+
+// runsBy is a deployment of a model at a target to which an alias is tied, nil without one.
+func (r *Registrar) runsBy(ctx context.Context, tx *sqlstore.Tx, projectID, modelID string, alias pedigree.Alias) (*pedigree.Deployment, error) {
+	targets, err := tx.TiedTargets(ctx, projectID, alias)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range targets {
+		place, err := tx.Place(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if d := place.Current(); d != nil && d.ModelID == modelID {
+			return d, nil
+		}
+	}
+	return nil, nil
+}
+
+// leaveStage asks for the right to deploy where a version is taken out of a stage that is
+// protected, or by which it runs at a target.
+func (r *Registrar) leaveStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, modelID string) error {
+	stage, err := tx.Stage(ctx, modelID, ref.Version)
+	if err != nil || stage == pedigree.StagedNone {
+		return err
+	}
+	for _, alias := range stageAliases(stage) {
+		runs, err := r.runsBy(ctx, tx, projectID, modelID, alias)
+		if err != nil {
+			return err
+		}
+		protected, err := protectedAlias(ctx, tx, projectID, ref.Project, alias)
+		if err != nil {
+			return err
+		}
+		if protected || runs != nil {
+			return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project)
+		}
+	}
+	return nil
 }
 
 // protectedAlias says whether a policy protects an alias.

@@ -289,10 +289,13 @@ func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref p
 	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
 		if stage, ok := edit.Tags[pedigree.StageTag]; ok && stage != v.Tags[pedigree.StageTag] {
 			projectID, err := tx.ProjectID(ctx, ref.Project)
-			if err == nil {
-				err = r.guardStage(ctx, tx, p, v.Exact(), projectID, stage)
-			}
 			if err != nil {
+				return decision{}, err
+			}
+			if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, v.ModelID); err != nil {
+				return decision{}, err
+			}
+			if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, stage); err != nil {
 				return decision{}, err
 			}
 		}
@@ -308,7 +311,16 @@ func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref p
 
 // UntagVersion removes a tag. It returns [pedigree.CodeNotFound] where it is not set.
 func (r *Registrar) UntagVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, key string) (pedigree.Version, error) {
-	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, nil, func(_ *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, nil, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+		if key == pedigree.StageTag {
+			projectID, err := tx.ProjectID(ctx, ref.Project)
+			if err != nil {
+				return decision{}, err
+			}
+			if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, v.ModelID); err != nil {
+				return decision{}, err
+			}
+		}
 		drafts, err := v.Untag(key)
 		return decision{drafts: drafts}, err
 	})

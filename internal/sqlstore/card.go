@@ -197,6 +197,15 @@ func (tx *Tx) NewestSeqs(ctx context.Context, modelID string, stages []string) (
 	return seqs, nil
 }
 
+// Stage is the stage that a version is in, and notes that the decision rests on it.
+func (tx *Tx) Stage(ctx context.Context, modelID string, n pedigree.VersionNumber) (stage string, err error) {
+	if _, err := tx.Watch(ctx, pedigree.StagesKey(modelID)); err != nil {
+		return "", err
+	}
+	err = tx.row(ctx, "SELECT stage FROM view_versions WHERE model = $1 AND number = $2", []any{modelID, int64(n)}, &stage)
+	return stage, tx.s.d.translate(err, "read a stage")
+}
+
 // staged is the condition that a version v is in a stage: one that either the index of the
 // few that are in some stage answers, or that of all.
 func staged(args []any, stage string) (string, []any) {
