@@ -268,11 +268,18 @@ func (w *Webhook) Wants(e *Event, projectID string) bool {
 }
 
 // Concerns says whether e is about a subject: it or, for a model, one of its versions is
-// e's subject, or e refers to it.
+// e's subject, or e refers to it. The parents of a version are not what its record is about.
 func (e *Event) Concerns(subject string) bool {
-	return e.Subject == subject || slices.Contains(e.Refs, subject) ||
-		strings.HasPrefix(e.Subject, subject) && strings.HasPrefix(e.Subject[len(subject):], "/")
+	of := func(id string) bool {
+		rest, ok := strings.CutPrefix(id, subject)
+		return ok && strings.HasPrefix(rest, "/")
+	}
+	return e.Subject == subject || slices.Contains(e.Refs, subject) || of(e.Subject) ||
+		!slices.Contains(LineageTypes, e.Type) && slices.ContainsFunc(e.Refs, of)
 }
+
+// LineageTypes are the types of events whose references are the parents of a version.
+var LineageTypes = []EventType{VersionRegistered, VersionAmended}
 
 // secretPrefix is in front of the secrets of Standard Webhooks.
 const secretPrefix = "whsec_"
@@ -326,6 +333,10 @@ type NoticeData struct {
 	Model   Name          `json:"model,omitempty"`
 	Version VersionNumber `json:"version,omitempty"`
 	Alias   Alias         `json:"alias,omitempty"`
+	// Target, Deployment and Role are those of what happens at a target.
+	Target     TargetName     `json:"target,omitempty"`
+	Deployment string         `json:"deployment,omitempty"`
+	Role       DeploymentRole `json:"role,omitempty"`
 	// Key is that of a tag.
 	Key string `json:"key,omitempty"`
 	// From and To are the names of a renaming.

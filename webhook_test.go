@@ -156,6 +156,15 @@ func TestWebhookWants(t *testing.T) {
 	if !w.Wants(&e, "prj_1") {
 		t.Error("a version belongs to its model")
 	}
+	e.Type, e.Subject, e.Refs = DeploymentActivated, "dep_1", []string{"tgt_1", "mdl_1/7"}
+	if w.Types = nil; !w.Wants(&e, "prj_1") {
+		t.Error("so does the deployment of a version")
+	}
+	e.Type, e.Subject, e.Refs = VersionRegistered, "mdl_2/1", []string{"mdl_1/7"}
+	if w.Wants(&e, "prj_1") {
+		t.Error("what is made from a version is another model's")
+	}
+	e.Type, e.Subject, w.Types = AliasMoved, "mdl_1/7", []string{"alias.*"}
 	w.ProjectID, w.Models = "", nil
 	if !w.Wants(&e, "") {
 		t.Error("one of the instance wants what belongs to no project")

@@ -411,11 +411,11 @@ func (f webhookFormat) isPrompt(ctx context.Context, item *registrar.Item) (bool
 		_, err := item.Event.Decode("tags", &tags)
 		return pedigree.IsPrompt(tags), err
 	}
-	place, err := f.r.Place(ctx, item)
-	if err != nil || place.Model == "" {
+	scene, err := f.r.Scene(ctx, item)
+	if err != nil || scene.Model == "" {
 		return false, err
 	}
-	m, err := f.r.Model(ctx, pedigree.System, place.Project, place.Model, pedigree.At{Seq: &item.Event.Seq})
+	m, err := f.r.Model(ctx, pedigree.System, scene.Project, scene.Model, pedigree.At{Seq: &item.Event.Seq})
 	if pedigree.CodeOf(err) == pedigree.CodeNotFound { // deleted by that very event
 		return false, nil
 	}
@@ -434,15 +434,15 @@ func (f webhookFormat) Body(ctx context.Context, _ *pedigree.Webhook, item *regi
 	if err != nil {
 		return nil, err
 	}
-	place, err := f.r.Place(ctx, item)
+	scene, err := f.r.Scene(ctx, item)
 	if err != nil {
 		return nil, err
 	}
-	data, err := eventData(event, place, &item.Event)
+	data, err := eventData(event, scene.Reference, &item.Event)
 	if err != nil {
 		return nil, err
 	}
-	return eventBody(event, item.Event.Time, place.Project, data)
+	return eventBody(event, item.Event.Time, scene.Project, data)
 }
 
 func eventBody(event string, at time.Time, project pedigree.ProjectName, data any) ([]byte, error) {

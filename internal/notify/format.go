@@ -43,14 +43,14 @@ func (standard) Wants(context.Context, *pedigree.Webhook, *registrar.Item) (bool
 }
 
 func (s standard) Body(ctx context.Context, _ *pedigree.Webhook, item *registrar.Item) ([]byte, error) {
-	place, err := s.r.Place(ctx, item)
+	scene, err := s.r.Scene(ctx, item)
 	if err != nil {
 		return nil, err
 	}
 	e := &item.Event
 	data := pedigree.NoticeData{
 		Seq: e.Seq, Event: e.Type, Actor: e.Actor, Subject: e.Subject, Refs: e.Refs,
-		Project: place.Project, Model: place.Model, Version: place.Version,
+		Project: scene.Project, Model: scene.Model, Version: scene.Version, Target: scene.Target, Deployment: scene.Deployment,
 		URL: s.base + "/api/v1/log/events/" + strconv.FormatInt(e.Seq, 10),
 	}
 	switch e.Type { // names, numbers and keys: what can't be erased
@@ -61,6 +61,8 @@ func (s standard) Body(ctx context.Context, _ *pedigree.Webhook, item *registrar
 		}
 	case pedigree.ModelTagged, pedigree.ModelUntagged, pedigree.VersionTagged, pedigree.VersionUntagged:
 		data.Key = e.String("key")
+	case pedigree.DeploymentOpened, pedigree.DeploymentActivated:
+		data.Role = pedigree.DeploymentRole(e.String("role"))
 	case pedigree.ModelRenamed:
 		data.From, data.To = pedigree.Name(e.String("from")), pedigree.Name(e.String("to"))
 	}

@@ -2,6 +2,8 @@ package registrar
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pedigree-ml/pedigree"
@@ -158,23 +160,48 @@ func (r *Registrar) WebhookSecrets(ctx context.Context, id string, now time.Time
 	return out, nil
 }
 
-// Place says what an event is about, by the names of that moment: project, model, version;
-// each may be empty.
-func (r *Registrar) Place(ctx context.Context, item *Item) (ref pedigree.Reference, err error) {
-	id, n := item.Event.Subject, pedigree.VersionNumber(0)
-	if model, number, ok := pedigree.SplitVersionSubject(id); ok {
-		id, n = model, number
+// Scene is what an event is about, by the names of that moment; each may be empty.
+type Scene struct {
+	pedigree.Reference // project, model and version
+	Target             pedigree.TargetName
+	Deployment         string
+}
+
+// Scene says what an event is about.
+func (r *Registrar) Scene(ctx context.Context, item *Item) (s Scene, err error) {
+	e := &item.Event
+	about := []string{e.Subject}
+	if !slices.Contains(pedigree.LineageTypes, e.Type) {
+		about = append(about, e.Refs...)
 	}
-	err = r.store.Read(ctx, seqAt(item.Event.Seq), func(tx *sqlstore.Tx) (err error) {
-		if len(id) > 4 && id[:4] == "mdl_" {
-			ref.Project, ref.Model, _, err = tx.NameOf(ctx, id)
-			ref.Version = n
-		} else if item.Project != "" {
-			ref.Project, err = tx.ProjectName(ctx, item.Project)
+	err = r.store.Read(ctx, seqAt(e.Seq), func(tx *sqlstore.Tx) (err error) {
+		for _, id := range about {
+			switch kind, _, _ := strings.Cut(id, "_"); {
+			case kind == "mdl" && s.Model == "":
+				model, n, versioned := pedigree.SplitVersionSubject(id)
+				if !versioned {
+					model = id
+				}
+				s.Project, s.Model, _, err = tx.NameOf(ctx, model)
+				s.Version = n
+			case kind == "tgt" && s.Target == "":
+				var targets []pedigree.Target
+				if targets, err = tx.Targets(ctx, []string{id}); len(targets) == 1 {
+					s.Project, s.Target = targets[0].Project, targets[0].Name
+				}
+			case kind == "dep" && s.Deployment == "":
+				s.Deployment = id
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if s.Project == "" && item.Project != "" {
+			s.Project, err = tx.ProjectName(ctx, item.Project)
 		}
 		return err
 	})
-	return ref, err
+	return s, err
 }
 
 // Item reads one event as watches and webhooks want it. It returns

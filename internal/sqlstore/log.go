@@ -210,7 +210,11 @@ func (tx *Tx) Entries(ctx context.Context, q pedigree.EventQuery) ([]pedigree.En
 		in := "SELECT seq FROM log_events WHERE subject = " + n + " UNION SELECT seq FROM log_refs WHERE ref = " + n
 		if !strings.Contains(q.Subject, "/") { // what happens to its versions happens to a model
 			args = append(args, q.Subject+"/", q.Subject+"0") // "0" follows "/"
-			in += " UNION SELECT seq FROM log_events WHERE subject > $" + itoa(len(args)-1) + " AND subject < $" + itoa(len(args))
+			from, to := "$"+itoa(len(args)-1), "$"+itoa(len(args))
+			var parents string
+			parents, args = list(args, pedigree.LineageTypes)
+			in += " UNION SELECT seq FROM log_events WHERE subject > " + from + " AND subject < " + to +
+				" UNION SELECT r.seq FROM log_refs r JOIN log_events t ON t.seq = r.seq WHERE r.ref > " + from + " AND r.ref < " + to + " AND t.type NOT IN (" + parents + ")"
 		}
 		where = append(where, "e.seq IN ("+in+")")
 	}
