@@ -209,11 +209,9 @@ func TestPlace(t *testing.T) {
 	}}
 	checkEqual(t, "current", p.Current().ID, "runs")
 	checkEqual(t, "pending", p.Pending().ID, "waits")
-	checkEqual(t, "desired", p.Desired().ID, "waits")
 	p.Standing = p.Standing[2:]
-	checkEqual(t, "desired without a pending one", p.Desired().ID, "runs")
 	p.Standing = p.Standing[:1]
-	if p.Current() != nil || p.Pending() != nil || p.Desired() != nil {
+	if p.Current() != nil || p.Pending() != nil {
 		t.Error("a shadow is taken for the primary")
 	}
 	all := []Deployment{*testDeployment(RolePrimary, DeploymentSuperseded), *testDeployment(RolePrimary, DeploymentActive), *testDeployment(RoleCanary, DeploymentPending), *testDeployment(RolePrimary, DeploymentFailing)}

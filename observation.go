@@ -66,13 +66,20 @@ type TargetStatus struct {
 	Named
 }
 
-// Desired is what instances of the target are to run: what waits to be confirmed, else
-// what is active; nil where nothing is.
-func (p *Place) Desired() *Deployment {
-	if d := p.Pending(); d != nil {
+// Desired is what instances of the target are to run: what waits to be seen there, else what
+// is active; nil where nothing is. A deployment that somebody else puts there and reports is
+// not for instances to fetch.
+func (s *TargetStatus) Desired() *Deployment {
+	if d := s.Pending; d != nil && d.Confirm == ConfirmObservation {
 		return d
 	}
-	return p.Current()
+	return s.Current
+}
+
+// wanted says whether an instance runs something that it may: what is desired, what is being
+// put there, or a canary or shadow.
+func (s *TargetStatus) wanted(i *Instance) bool {
+	return i.Runs(s.Desired()) || i.Runs(s.Pending) || slices.ContainsFunc(s.Others, func(d Deployment) bool { return i.Runs(&d) })
 }
 
 // Runs says whether an instance runs what d deploys. Other bytes are something else,
@@ -131,13 +138,13 @@ type Finding struct {
 	Rollback string `json:"rollback,omitempty"`
 }
 
-// Compare says of each instance whether it runs what is desired, and whether it has been
-// silent for too long, and counts them; desired is nil where nothing is.
-func (s *TargetStatus) Compare(desired *Deployment, now time.Time) {
+// Compare says of each instance whether it runs what it should, and whether it has been
+// silent for too long, and counts them.
+func (s *TargetStatus) Compare(now time.Time) {
 	s.Lagging, s.Silent = 0, 0
 	for k := range s.Instances {
 		i := &s.Instances[k]
-		i.Matches, i.Silent = i.Runs(desired), now.Sub(i.SeenAt) > s.Target.Silence()
+		i.Matches, i.Silent = s.wanted(i), now.Sub(i.SeenAt) > s.Target.Silence()
 		switch {
 		case i.Silent:
 			s.Silent++

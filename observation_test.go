@@ -113,11 +113,11 @@ func TestCompare(t *testing.T) {
 	instance := func(n VersionNumber, ago time.Duration) Instance {
 		return Instance{ModelID: "mdl_fraud", Version: n, SeenAt: testNow.Add(-ago)}
 	}
-	s := TargetStatus{Instances: []Instance{
+	s := TargetStatus{Current: desired, Instances: []Instance{
 		instance(7, 0), instance(6, 0), instance(7, 5*time.Minute), instance(7, 5*time.Minute+1), instance(6, time.Hour),
 	}}
 	for range 2 { // counting again changes nothing
-		s.Compare(desired, testNow)
+		s.Compare(testNow)
 		checkEqual(t, "lagging", s.Lagging, 1)
 		checkEqual(t, "silent", s.Silent, 2)
 		var matches, silent []bool
@@ -128,9 +128,23 @@ func TestCompare(t *testing.T) {
 		checkEqual(t, "silent", silent, []bool{false, false, false, true, true})
 	}
 	s.Target.SilentAfter = Duration(2 * time.Hour)
-	s.Compare(desired, testNow)
+	s.Compare(testNow)
 	checkEqual(t, "lagging", s.Lagging, 2)
 	checkEqual(t, "silent", s.Silent, 0)
-	s.Compare(nil, testNow)
+	canary := testDeployment(RoleCanary, DeploymentActive)
+	canary.Version = 6
+	s.Others = []Deployment{*canary}
+	s.Compare(testNow)
+	checkEqual(t, "lagging beside a canary of what they run", s.Lagging, 0)
+	s.Others = nil
+	next := testDeployment(RolePrimary, DeploymentPending)
+	next.Version = 6
+	for confirm, lagging := range map[Confirm]int{ConfirmReport: 0, ConfirmObservation: 3} {
+		next.Confirm, s.Pending = confirm, next
+		s.Compare(testNow)
+		checkEqual(t, "lagging while one waits for "+string(confirm), s.Lagging, lagging)
+	}
+	s.Current, s.Pending = nil, nil
+	s.Compare(testNow)
 	checkEqual(t, "nothing desired", s.Lagging, 5)
 }

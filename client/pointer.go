@@ -48,10 +48,7 @@ func (c *Client) Desired(ctx context.Context, s Source) (pedigree.Pointer, error
 	if err != nil {
 		return p, err
 	}
-	d := status.Current
-	if w := status.Pending; w != nil && w.Confirm == pedigree.ConfirmObservation {
-		d = w
-	}
+	d := status.Desired()
 	if d == nil {
 		return p, pedigree.Errorf(pedigree.CodeNotFound, "nothing is deployed at %s", s.Target).WithFix("pedigree deploy MODEL/VERSION --to %s", s.Target)
 	}

@@ -98,7 +98,7 @@ func (r *Registrar) status(ctx context.Context, tx *sqlstore.Tx, id string) (ped
 	if s.Instances, err = tx.SeenInstances(ctx, id, now.Add(-s.Target.Forgotten())); err != nil {
 		return s, err
 	}
-	s.Compare(place.Desired(), now)
+	s.Compare(now)
 	return s, nil
 }
 
