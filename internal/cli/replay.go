@@ -184,17 +184,27 @@ func holdsPredictions(name string) bool {
 	return bytes.Contains(begin[:n], []byte(`"pedigree.prediction/`)) || bytes.HasPrefix(begin, gzipMagic)
 }
 
-// namedBy is what a line is found by, the surest first.
-func namedBy(p *pedigree.Prediction) string {
-	switch {
-	case p.Deployment != "":
-		return p.Deployment
-	case p.Target != "":
-		return string(p.Target)
-	case p.Model != "" && p.Version != 0:
-		return pedigree.Reference{Model: p.Model, Version: p.Version}.String()
+// namedBy is what a line is found by, the surest first. At a target it is the deployment
+// that a replay would take: of what the line says that it was, a canary among them.
+func (a *app) namedBy(ctx context.Context, c *client.Client, p *pedigree.Prediction, at pedigree.At) (string, error) {
+	if p.Deployment != "" {
+		return p.Deployment, nil
 	}
-	return string(p.Digest)
+	if p.Target != "" {
+		var q pedigree.ReplayQuestion
+		r := &replay{app: a, c: c, line: *p}
+		found, err := r.findTarget(ctx, &q, cmp.Or(p.Project, a.projectName()), at)
+		if err != nil || found {
+			return q.Deployment, err
+		}
+	}
+	switch {
+	case p.Model != "" && p.Version != 0:
+		return pedigree.Reference{Model: p.Model, Version: p.Version}.String(), nil
+	case p.Digest != "":
+		return string(p.Digest), nil
+	}
+	return string(p.Target), nil
 }
 
 // trace finds the version, gathers the events that its facts rest on, and makes the facts.

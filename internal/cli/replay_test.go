@@ -227,6 +227,8 @@ func TestWhichPrediction(t *testing.T) {
 		{"by its deployment", func(p *pedigree.Prediction) { p.Deployment, p.Time = d.first.ID, d.between }, "tumour/1"},
 		{"by its target and time", func(p *pedigree.Prediction) { p.Time = d.between }, "tumour/1"},
 		{"by its target, now", func(*pedigree.Prediction) {}, "tumour/2"},
+		{"by its target and what the canary there is", func(p *pedigree.Prediction) { p.Model, p.Version = "tumour", 3 }, "tumour/3"},
+		{"by its target and what ran there before", func(p *pedigree.Prediction) { p.Model, p.Version = "tumour", 1 }, "tumour/1"},
 		{"by its version", func(p *pedigree.Prediction) { p.Target, p.Model, p.Version = "", "tumour", 3 }, "tumour/3"},
 		{"by its artifact", func(p *pedigree.Prediction) { p.Target, p.Digest = "", d.first.Digest }, "tumour/1"},
 	} {

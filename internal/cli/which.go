@@ -39,10 +39,13 @@ whole record, the deployment, who put it there and why, where to look, and how t
 			if line, ok, err := a.loggedPrediction(cmd.Context(), what, id); err != nil {
 				return err
 			} else if ok {
-				c, what = c.In(cmp.Or(line.Project, a.projectName())), namedBy(&line)
 				if at.IsNow() && line.Time.Before(a.now()) {
 					at = pedigree.At{Time: line.Time.UTC()}
 				}
+				if what, err = a.namedBy(cmd.Context(), c, &line, at); err != nil {
+					return err
+				}
+				c = c.In(cmp.Or(line.Project, a.projectName()))
 			}
 			list, err := c.Which(cmd.Context(), what, at)
 			if err != nil {
