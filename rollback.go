@@ -36,7 +36,7 @@ type RollbackPlan struct {
 
 // RecordChange is one field of a record that differs.
 type RecordChange struct {
-	// Field is the key of the field: "params", with what in it: "params.depth".
+	// Field is the key of the field, with what in it: "owner", "params.depth", "code.commit".
 	Field string `json:"field"`
 	// From and To are the values, absent where there is none.
 	From json.RawMessage `json:"from,omitempty"`
@@ -144,8 +144,8 @@ func Judge(v *Version, t *Target, policies Policies, protected bool, gates []Che
 	return d
 }
 
-// Difference lists what differs between two records, field by field, and within params and
-// metrics key by key.
+// Difference lists what differs between two records, field by field, and within a field that
+// has keys key by key; an artifact is one thing.
 func Difference(from, to *Record) []RecordChange {
 	a, b := from.flat(), to.flat()
 	keys := sortedKeys(a)
@@ -164,12 +164,22 @@ func Difference(from, to *Record) []RecordChange {
 	return out
 }
 
-// flat is the record by field, params and metrics by key, without the list of files.
+// flat is the record by field and key, without the list of files.
 func (r *Record) flat() map[string]json.RawMessage {
 	short := *r
 	short.Artifact.Files = nil
 	short.Params, short.Metrics = nil, nil
-	out := short.Fields()
+	out := map[string]json.RawMessage{}
+	for field, text := range short.Fields() {
+		var keys map[string]json.RawMessage
+		if field == "artifact" || json.Unmarshal(text, &keys) != nil {
+			out[field] = text
+			continue
+		}
+		for key, value := range keys {
+			out[field+"."+key] = value
+		}
+	}
 	for key, value := range r.Params {
 		out["params."+key] = marshal(value)
 	}

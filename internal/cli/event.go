@@ -137,7 +137,11 @@ func sentence(t pedigree.EventType, subject string, payload map[string]json.RawM
 	case pedigree.ExecutionFinished:
 		return subject + " ended with exit code " + text("exit")
 	case pedigree.InstanceChanged:
-		return "instance " + text("instance") + " of " + subject + " runs another version"
+		what := "version " + text("version")
+		if text("version") == "" {
+			what = text("digest")
+		}
+		return "instance " + text("instance") + " of " + subject + " runs " + what
 	}
 	if s := accessSentence(t, subject, payload); s != "" {
 		return s

@@ -583,7 +583,14 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 		if null {
 			return always, nil
 		}
-		return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = 'created_by' AND a.key = 'created_by' AND " + c.compare("a.text", n.Cmp, n.Values, textValue) + ")", nil
+		// People say the name of an account; the record has its id.
+		either := " OR "
+		if n.Cmp == pedigree.CmpNotEqual || n.Cmp == pedigree.CmpNotIn {
+			either = " AND "
+		}
+		name := "coalesce((SELECT o.name FROM own_actors o WHERE o.id = a.text), a.text)"
+		return "EXISTS (SELECT 1 FROM view_attributes a WHERE a.subject = v.seq AND a.field = 'created_by' AND a.key = 'created_by' AND (" +
+			c.compare("a.text", n.Cmp, n.Values, textValue) + either + c.compare(name, n.Cmp, n.Values, textValue) + "))", nil
 	case "archived", "withdrawn":
 		if null {
 			return always, nil
