@@ -36,7 +36,7 @@ func (r *Registrar) SetAlias(ctx context.Context, p pedigree.Principal, ref pedi
 		}
 		exact := ref
 		exact.Alias, exact.Digest, exact.Version = "", "", v.Number
-		guarded, ok, err := r.guardAlias(ctx, tx, p, exact, projectID, alias, note)
+		guarded, ok, err := r.guardAlias(ctx, tx, p, exact, projectID, m, alias, note)
 		if err != nil {
 			return decision{}, err
 		}
@@ -108,11 +108,11 @@ func (r *Registrar) RemoveAlias(ctx context.Context, p pedigree.Principal, proje
 		if err != nil {
 			return decision{}, err
 		}
-		if err := r.freeAlias(ctx, tx, p, projectID, project, m.ID, alias); err != nil {
+		drafts, err := m.RemoveAlias(alias, note)
+		if err != nil {
 			return decision{}, err
 		}
-		drafts, err := m.RemoveAlias(alias, note)
-		return decision{drafts: drafts}, err
+		return decision{drafts: drafts}, r.freeAlias(ctx, tx, p, projectID, m, alias)
 	})
 	return err
 }

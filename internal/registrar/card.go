@@ -215,7 +215,7 @@ func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pe
 		if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, id); err != nil {
 			return decision{}, err
 		}
-		if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, stage); err != nil {
+		if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, id, stage); err != nil {
 			return decision{}, err
 		}
 		number = v.Number

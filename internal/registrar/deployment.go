@@ -267,33 +267,32 @@ func (r *Registrar) deployments(ctx context.Context, page pedigree.Page, at pedi
 	return out, err
 }
 
-// guardAlias decides what a move of an alias is. Where the alias is tied to a target, it is
-// a deployment there, through the same gates; where a policy protects it, it passes the
-// gates; otherwise it is just a move, and the answer is ok false. v must be complete.
-func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID string, alias pedigree.Alias, note string) (drafts []pedigree.Draft, ok bool, err error) {
-	targets, err := tx.TiedTargets(ctx, projectID, alias)
-	if err != nil {
+// guardAlias decides what a move of an alias of m is. Where the alias is tied to a target, it
+// is a deployment there, through the same gates; where a policy protects it, it passes the
+// gates; otherwise it is just a move, and the answer is ok false. ref names the version by its
+// number.
+func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID string, m *pedigree.Model, alias pedigree.Alias, note string) (drafts []pedigree.Draft, ok bool, err error) {
+	g, err := guardOf(ctx, tx, projectID, m, alias)
+	if err != nil || !g.protected && len(g.ties) == 0 {
 		return nil, false, err
 	}
-	policies, err := watchedPolicies(ctx, tx, projectID, ref.Project)
-	if err != nil || len(targets) == 0 && !policies.ProtectsAlias(alias) {
+	if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
 		return nil, false, err
 	}
 	w, err := r.weighing(ctx, tx, ref)
 	if err != nil {
 		return nil, false, err
 	}
-	tied, err := w.tied(ctx, targets, alias)
-	if err != nil {
-		return nil, false, err
+	if len(g.ties) > 1 {
+		var names []string
+		for _, t := range g.ties {
+			names = append(names, string(t.place.Target.Name))
+		}
+		return nil, false, pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to several targets: %s", alias, strings.Join(names, ", ")).
+			WithFix("say which: pedigree deploy %s --to %s", w.version.Reference(), names[0])
 	}
-	if !tied && !policies.ProtectsAlias(alias) { // another model runs there
-		return nil, false, nil
-	}
-	if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
-		return nil, false, err
-	}
-	if tied {
+	if len(g.ties) == 1 {
+		w.place = &g.ties[0].place
 		if w.place.Target.Confirm != pedigree.ConfirmNone {
 			return nil, false, pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, where a deployment is active once it is confirmed", alias, w.place.Target.Name).
 				WithFix("pedigree deploy %s --to %s", w.version.Reference(), w.place.Target.Name)
@@ -324,40 +323,98 @@ func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.
 	return drafts, true, err
 }
 
-// tied finds the target that an alias of w's model is tied to: the one that runs the model,
-// or the only one where nothing was ever deployed. It reports false where there is none.
-func (w *weighing) tied(ctx context.Context, targets []string, alias pedigree.Alias) (bool, error) {
-	var running, empty []string
-	for _, id := range targets {
-		last, err := w.tx.Deployments(ctx, sqlstore.DeploymentQuery{Target: id, Role: pedigree.RolePrimary, Before: -1, Limit: 1})
-		switch {
-		case err != nil:
-			return false, err
-		case len(last) == 0:
-			empty = append(empty, id)
-		case last[0].ModelID == w.version.ModelID:
-			running = append(running, id)
+// guard is what stands before a move of an alias of a model.
+type guard struct {
+	// protected says that a policy does.
+	protected bool
+	ties      []tie
+}
+
+// tie is a target to which an alias of a model is tied, and the deployment there that makes
+// it so, nil where nothing was ever active there or waits to be.
+type tie struct {
+	place pedigree.Place
+	by    *pedigree.Deployment
+}
+
+// runs is a deployment that stands at a target to which the alias is tied, nil without one.
+func (g *guard) runs() *pedigree.Deployment {
+	for _, t := range g.ties {
+		if t.by != nil && t.by.Live() {
+			return t.by
 		}
 	}
-	if len(running) == 0 {
-		running = empty
+	return nil
+}
+
+// guardOf finds what guards an alias of m, of which the id, the project and the name are read.
+// The decision rests on it.
+func guardOf(ctx context.Context, tx *sqlstore.Tx, projectID string, m *pedigree.Model, alias pedigree.Alias) (g guard, err error) {
+	if g.protected, err = protectedAlias(ctx, tx, projectID, m.Project, alias); err != nil {
+		return g, err
 	}
-	switch len(running) {
-	case 0:
-		return false, nil
-	case 1:
-		return true, w.atTarget(ctx, running[0])
-	}
-	names := make([]string, 0, len(running))
-	all, err := w.tx.Targets(ctx, running)
-	for _, t := range all {
-		names = append(names, string(t.Name))
-	}
+	targets, err := tx.TiedTargets(ctx, projectID, alias)
 	if err != nil {
-		return false, err
+		return g, err
 	}
-	return false, pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to several targets: %s", alias, strings.Join(names, ", ")).
-		WithFix("say which: pedigree deploy %s --to %s", w.version.Reference(), names[0])
+	g.ties, err = ties(ctx, tx, targets, m)
+	return g, err
+}
+
+// ties finds, of the targets that tie an alias, those to which it is tied for m: where m is
+// active or was last, or waits to be; where that is true of a model that has, or once had, the
+// name of m, so that a name which was freed leads past no gate; without any such, all where
+// nothing was ever active or waits.
+//
+// No other model can get m's name without moving what the decision about m rests on.
+func ties(ctx context.Context, tx *sqlstore.Tx, targets []string, m *pedigree.Model) ([]tie, error) {
+	var tied, vacant []tie
+	for _, id := range targets {
+		place, err := tx.Place(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		there, err := occupants(ctx, tx, &place)
+		if err != nil {
+			return nil, err
+		}
+		if len(there) == 0 {
+			vacant = append(vacant, tie{place: place})
+		}
+		for i := range there {
+			same := there[i].ModelID == m.ID
+			if !same {
+				if same, err = tx.WasNamed(ctx, there[i].ModelID, m.Name); err != nil {
+					return nil, err
+				}
+			}
+			if same {
+				tied = append(tied, tie{place, &there[i]})
+				break
+			}
+		}
+	}
+	if len(tied) > 0 {
+		return tied, nil
+	}
+	return vacant, nil
+}
+
+// occupants are the primary deployments by which a place belongs to a model: what is active
+// there, else what was last, and what waits.
+func occupants(ctx context.Context, tx *sqlstore.Tx, place *pedigree.Place) (out []pedigree.Deployment, err error) {
+	if d := place.Current(); d != nil {
+		out = append(out, *d)
+	} else {
+		q := sqlstore.DeploymentQuery{Target: place.Target.ID, Role: pedigree.RolePrimary, Activated: true, Before: -1, Limit: 1}
+		if out, err = tx.Deployments(ctx, q); err != nil {
+			return nil, err
+		}
+	}
+	if d := place.Pending(); d != nil {
+		out = append(out, *d)
+	}
+	return out, nil
 }
 
 // standsAlone refuses to hide or delete a version, or a whole model for number 0, that is
@@ -372,59 +429,37 @@ func standsAlone(ctx context.Context, tx *sqlstore.Tx, modelID string, n pedigre
 		WithFix("deploy another version there, or: pedigree deployment end %s --reason …", d.ID)
 }
 
-// freeAlias refuses to remove an alias by which a deployment of the model stands; one that
-// is protected is removed by who may deploy.
-func (r *Registrar) freeAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, projectID string, project pedigree.ProjectName, modelID string, alias pedigree.Alias) error {
-	runs, err := r.runsBy(ctx, tx, projectID, modelID, alias)
+// freeAlias refuses to remove an alias by which a deployment stands; one that is protected is
+// removed by who may deploy.
+func (r *Registrar) freeAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, projectID string, m *pedigree.Model, alias pedigree.Alias) error {
+	g, err := guardOf(ctx, tx, projectID, m, alias)
 	if err != nil {
 		return err
 	}
-	if runs != nil {
-		return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, which runs %s", alias, runs.Target, runs.Reference()).
-			WithFix("pedigree deployment end %s --reason …", runs.ID)
+	if d := g.runs(); d != nil {
+		return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, where %s is %s", alias, d.Target, d.Reference(), d.State).
+			WithFix("pedigree deployment end %s --reason …", d.ID)
 	}
-	protected, err := protectedAlias(ctx, tx, projectID, project, alias)
-	if err != nil || !protected {
-		return err
+	if !g.protected {
+		return nil
 	}
-	return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, project)
-}
-
-// runsBy is a deployment of a model at a target to which an alias is tied, nil without one.
-func (r *Registrar) runsBy(ctx context.Context, tx *sqlstore.Tx, projectID, modelID string, alias pedigree.Alias) (*pedigree.Deployment, error) {
-	targets, err := tx.TiedTargets(ctx, projectID, alias)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range targets {
-		place, err := tx.Place(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if d := place.Current(); d != nil && d.ModelID == modelID {
-			return d, nil
-		}
-	}
-	return nil, nil
+	return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, m.Project)
 }
 
 // leaveStage asks for the right to deploy where a version is taken out of a stage that is
-// protected, or by which it runs at a target.
+// protected, or by which its model stands at a target.
 func (r *Registrar) leaveStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, modelID string) error {
 	stage, err := tx.Stage(ctx, modelID, ref.Version)
 	if err != nil || stage == pedigree.StagedNone {
 		return err
 	}
+	m := &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}
 	for _, alias := range stageAliases(stage) {
-		runs, err := r.runsBy(ctx, tx, projectID, modelID, alias)
+		g, err := guardOf(ctx, tx, projectID, m, alias)
 		if err != nil {
 			return err
 		}
-		protected, err := protectedAlias(ctx, tx, projectID, ref.Project, alias)
-		if err != nil {
-			return err
-		}
-		if protected || runs != nil {
+		if g.protected || g.runs() != nil {
 			return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project)
 		}
 	}
@@ -498,40 +533,39 @@ func stageAliases(stage string) []pedigree.Alias {
 }
 
 // guardStage passes a version through the gates that the alias of the same name, in any
-// case, has; stage is MLflow's.
-func (r *Registrar) guardStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, stage string) error {
+// case, has; stage is MLflow's. Where several targets tie it, it passes those of each.
+func (r *Registrar) guardStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, modelID, stage string) error {
+	m := &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}
 	for _, alias := range stageAliases(stage) {
-		targets, err := tx.TiedTargets(ctx, projectID, alias)
+		g, err := guardOf(ctx, tx, projectID, m, alias)
 		if err != nil {
 			return err
 		}
-		protected, err := protectedAlias(ctx, tx, projectID, ref.Project, alias)
-		if err != nil {
-			return err
-		}
-		if len(targets) == 0 && !protected {
-			continue
-		}
-		w, err := r.weighing(ctx, tx, ref)
-		if err != nil {
-			return err
-		}
-		tied, err := w.tied(ctx, targets, alias)
-		if err != nil {
-			return err
-		}
-		if !tied && !protected { // another model runs there
+		if !g.protected && len(g.ties) == 0 {
 			continue
 		}
 		if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
 			return err
 		}
-		d, err := w.judge(ctx, pedigree.Deploy{Role: pedigree.RolePrimary})
+		w, err := r.weighing(ctx, tx, ref)
 		if err != nil {
 			return err
 		}
-		if err := d.Err("the stage " + stage + " for " + w.version.Reference().String()); err != nil {
-			return err
+		places := []*pedigree.Place{nil}
+		if len(g.ties) > 0 {
+			places = nil
+		}
+		for i := range g.ties {
+			places = append(places, &g.ties[i].place)
+		}
+		for _, w.place = range places {
+			d, err := w.judge(ctx, pedigree.Deploy{Role: pedigree.RolePrimary})
+			if err != nil {
+				return err
+			}
+			if err := d.Err("the stage " + stage + " for " + w.version.Reference().String()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -403,7 +403,7 @@ func TestTiedAlias(t *testing.T) {
 		same(t, "alias", r.alias(t, "production"), 1)
 		r.mustDeploy(t, 2, "prod/fraud", pedigree.Deploy{})
 		same(t, "moved by a deployment", r.alias(t, "production"), 2)
-		mustRefuse(t, "remove", r.RemoveAlias(ctx, me, "default", "fraud", "production", nil, ""), pedigree.CodeRefused, "tied to prod/fraud, which runs fraud/2", "pedigree deployment end")
+		mustRefuse(t, "remove", r.RemoveAlias(ctx, me, "default", "fraud", "production", nil, ""), pedigree.CodeRefused, "tied to prod/fraud, where fraud/2 is active", "pedigree deployment end")
 		_, err = r.Register(ctx, me, "default", "fraud", pedigree.Registration{Aliases: []pedigree.Alias{"production"}})
 		mustRefuse(t, "register with it", err, pedigree.CodeRefused, "protected or tied to a target", "pedigree alias set fraud@production VERSION")
 		one := pedigree.VersionNumber(1)
@@ -430,6 +430,88 @@ func TestTiedAlias(t *testing.T) {
 		_, err = r.SetAlias(ctx, me, fraud(2), "live", nil, "")
 		want(t, "to the one that runs the model", err, "")
 		same(t, "it is deployed there", r.timeline(t, "prod/b", now), "2 active, 1 superseded")
+	})
+}
+
+// TestTiedFor: an alias is tied to a target for the model that is active there, or was last, and
+// for one that waits there; and for whatever has a name that such a model has or had.
+func TestTiedFor(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 2)
+		want(t, "another model", register(r, me, "default", "churn"), "")
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{Alias: "production", Confirm: pedigree.ConfirmReport})
+		ref := func(model pedigree.Name) pedigree.Reference {
+			return pedigree.Reference{Project: "default", Model: model, Version: 1}
+		}
+		deploy := func(model pedigree.Name) pedigree.Deployment {
+			t.Helper()
+			d, err := r.Deploy(ctx, me, ref(model), "prod/fraud", pedigree.Deploy{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		report := func(d pedigree.Deployment, state pedigree.DeploymentState) {
+			t.Helper()
+			if _, err := r.ReportDeployment(ctx, me, d.ID, pedigree.DeploymentReport{State: state}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tied := func(what string, models ...pedigree.Name) {
+			t.Helper()
+			for _, model := range models {
+				to := ref(model)
+				if m, err := r.Model(ctx, me, "default", model, now); err != nil {
+					t.Fatal(err)
+				} else if m.Aliases["production"] == to.Version { // which would be no move
+					to.Version = 2
+				}
+				_, err := r.SetAlias(ctx, me, to, "production", nil, "")
+				mustRefuse(t, what+": "+string(model), err, pedigree.CodeRefused, "the alias production is tied to prod/fraud")
+			}
+		}
+		free := func(what string, model pedigree.Name) {
+			t.Helper()
+			_, err := r.SetAlias(ctx, me, ref(model), "production", nil, "")
+			want(t, what+": "+string(model), err, "")
+			want(t, what+", taken away: "+string(model), r.RemoveAlias(ctx, me, "default", model, "production", nil, ""), "")
+		}
+		remove := func() error { return r.RemoveAlias(ctx, me, "default", "fraud", "production", nil, "") }
+		tied("nothing was ever there", "fraud", "churn")
+		report(deploy("churn"), pedigree.DeploymentFailing)
+		tied("what was there failed to start", "fraud", "churn")
+		first := deploy("fraud")
+		tied("it waits", "fraud")
+		free("another waits", "churn")
+		report(first, pedigree.DeploymentActive)
+		tied("it is active", "fraud")
+		mustRefuse(t, "remove what is active", remove(), pedigree.CodeRefused, "where fraud/1 is active", "pedigree deployment end "+first.ID)
+		second := deploy("churn")
+		tied("one is active and one waits", "fraud", "churn")
+		mustRefuse(t, "remove what is active still", remove(), pedigree.CodeRefused, "where fraud/1 is active")
+		report(second, pedigree.DeploymentFailing)
+		tied("what waited failed", "fraud")
+		free("it failed", "churn")
+
+		rename := func(from, to pedigree.Name) {
+			t.Helper()
+			if _, err := r.RenameModel(ctx, me, "default", from, to, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rename("fraud", "old")
+		want(t, "a new model of the name", register(r, me, "default", "fraud"), "")
+		tied("after a rename", "old", "fraud")
+		if _, err := r.EndDeployment(ctx, me, first.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		tied("it was last", "old", "fraud")
+		free("of another name", "churn")
+		want(t, "delete what was last", r.DeleteModel(ctx, me, "default", "old", "", true, nil), "")
+		tied("after it was deleted", "fraud")
+		want(t, "a new model of its last name", register(r, me, "default", "old"), "")
+		tied("after it was deleted", "old")
 	})
 }
 

@@ -711,10 +711,14 @@ func (w *world) alias(o step, v number, c *card) change {
 		if spec.Alias != o.Alias {
 			continue
 		}
-		last := w.find(name, func(s *stay) bool { return s.role == "primary" })
-		if last == nil {
+		now, next := w.current(name), w.pending(name)
+		if now == nil {
+			now = w.find(name, func(s *stay) bool { return s.role == "primary" && s.started >= 0 })
+		}
+		switch {
+		case now == nil && next == nil:
 			empty = append(empty, name)
-		} else if last.v.model == o.Model {
+		case now != nil && now.v.model == o.Model, next != nil && next.v.model == o.Model:
 			runs = append(runs, name)
 		}
 	}
@@ -750,16 +754,15 @@ func (w *world) alias(o step, v number, c *card) change {
 }
 
 func (w *world) unalias(o step) pedigree.ErrorCode {
-	if w.last[o.Model] == 0 {
+	if w.last[o.Model] == 0 || w.aliases[o.Model][o.Alias] == 0 {
 		return missing
 	}
 	for name, spec := range w.targets {
-		if now := w.current(name); spec.Alias == o.Alias && now != nil && now.v.model == o.Model {
-			return refused
+		for _, s := range []*stay{w.current(name), w.pending(name)} {
+			if spec.Alias == o.Alias && s != nil && s.v.model == o.Model {
+				return refused
+			}
 		}
-	}
-	if w.aliases[o.Model][o.Alias] == 0 {
-		return missing
 	}
 	delete(w.aliases[o.Model], o.Alias)
 	return fine

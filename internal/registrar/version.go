@@ -295,7 +295,7 @@ func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref p
 			if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, v.ModelID); err != nil {
 				return decision{}, err
 			}
-			if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, stage); err != nil {
+			if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, v.ModelID, stage); err != nil {
 				return decision{}, err
 			}
 		}

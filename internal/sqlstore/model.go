@@ -28,6 +28,13 @@ func (tx *Tx) ModelID(ctx context.Context, projectID string, name pedigree.Name)
 	return id, tx.s.d.translate(err, "find a model")
 }
 
+// WasNamed says whether a model has a name at tx's moment, or ever had it.
+func (tx *Tx) WasNamed(ctx context.Context, modelID string, name pedigree.Name) (bool, error) {
+	var n int
+	err := tx.row(ctx, "SELECT count(*) FROM view_names WHERE model = $1 AND name = $2 AND from_seq <= $3", []any{modelID, string(name), tx.last}, &n)
+	return n > 0, tx.s.d.translate(err, "read former names")
+}
+
 // Model reads a model as it is at tx's moment, and notes that the decision rests on
 // it. It returns [pedigree.CodeNotFound] for an id that has no name then.
 func (tx *Tx) Model(ctx context.Context, project pedigree.ProjectName, id string) (pedigree.Model, error) {
