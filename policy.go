@@ -226,6 +226,15 @@ func (ps Policies) ProtectsAlias(a Alias) bool {
 	return slices.ContainsFunc(ps, func(p Policy) bool { return matches(p.Protected.Aliases, string(a)) })
 }
 
+// ProtectsStage says whether a stage of MLflow's by which versions are handed out is
+// protected: as an alias of its name, however that and the pattern are spelled.
+func (ps Policies) ProtectsStage(stage string) bool {
+	stage = strings.ToLower(stage)
+	return slices.ContainsFunc(ps, func(p Policy) bool {
+		return slices.ContainsFunc(p.Protected.Aliases, func(pattern string) bool { return matches([]string{strings.ToLower(pattern)}, stage) })
+	})
+}
+
 // Rules are the approval rules that hold in an environment; protected says that the place
 // needs them whatever the environment is.
 func (ps Policies) Rules(environment string, protected bool) []ApprovalRule {

@@ -176,6 +176,13 @@ func TestPoliciesProtect(t *testing.T) {
 	for name, want := range map[Alias]bool{"production": true, "prod": true, "champion": true, "Champion": false, "candidate": false} {
 		checkEqual(t, string(name), ps.ProtectsAlias(name), want)
 	}
+	for name, want := range map[string]bool{"Production": true, "Staging": false} {
+		checkEqual(t, name, ps.ProtectsStage(name), want)
+	}
+	spelled := Policies{{Protected: Protected{Aliases: []string{"PROD[T-U]ction", "sTAG*"}}}}
+	for _, name := range []string{"Production", "Staging"} {
+		checkEqual(t, name+" in another case", spelled.ProtectsStage(name), true)
+	}
 	for name, want := range map[TargetName]bool{"prod/fraud": true, "dev/score": true, "dev/fraud": false, "prod-eu/fraud": false} {
 		checkEqual(t, string(name), ps.Protects(&Target{Name: name}), want)
 	}

@@ -27,6 +27,20 @@ func ParseVersionStage(s string) (string, error) {
 	return "", Errorf(CodeInvalid, "%q is not a stage: want None, Staging, Production or Archived", clip(s))
 }
 
+// StageOf is the stage that the text of a [StageTag] says, in any case: None for one that
+// says none.
+func StageOf(text string) string {
+	stage, err := ParseVersionStage(text)
+	if err != nil {
+		return StagedNone
+	}
+	return stage
+}
+
+// ActiveStage says whether versions are handed out by a stage: by Staging and Production, as
+// MLflow has it.
+func ActiveStage(stage string) bool { return stage == StagedStaging || stage == StagedProduction }
+
 // Transition decides that v is in a stage. It is an event also where v was there
 // before: somebody said so again.
 func (v *Version) Transition(stage string) []Draft {

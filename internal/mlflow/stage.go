@@ -27,7 +27,7 @@ func (d *Dialect) transition(c *call) error {
 	if err != nil {
 		return err
 	}
-	if in.Archive && stage != pedigree.StagedStaging && stage != pedigree.StagedProduction {
+	if in.Archive && !pedigree.ActiveStage(stage) {
 		return invalid("Model version transition cannot archive existing model versions because '%s' is not an Active stage. Valid stages are ['Staging', 'Production']", in.Stage)
 	}
 	ref, err := c.reference(in.Name, in.Version)

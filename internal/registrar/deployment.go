@@ -272,7 +272,7 @@ func (r *Registrar) deployments(ctx context.Context, page pedigree.Page, at pedi
 // gates; otherwise it is just a move, and the answer is ok false. ref names the version by its
 // number.
 func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID string, m *pedigree.Model, alias pedigree.Alias, note string) (drafts []pedigree.Draft, ok bool, err error) {
-	g, err := guardOf(ctx, tx, projectID, m, alias)
+	g, err := guardOf(ctx, tx, projectID, m, handle{alias: alias})
 	if err != nil || !g.protected && len(g.ties) == 0 {
 		return nil, false, err
 	}
@@ -323,21 +323,21 @@ func (r *Registrar) guardAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.
 	return drafts, true, err
 }
 
-// guard is what stands before a move of an alias of a model.
+// guard is what stands before a move of a handle of a model.
 type guard struct {
 	// protected says that a policy does.
 	protected bool
 	ties      []tie
 }
 
-// tie is a target to which an alias of a model is tied, and the deployment there that makes
+// tie is a target to which a handle of a model is tied, and the deployment there that makes
 // it so, nil where nothing was ever active there or waits to be.
 type tie struct {
 	place pedigree.Place
 	by    *pedigree.Deployment
 }
 
-// runs is a deployment that stands at a target to which the alias is tied, nil without one.
+// runs is a deployment that stands at a target to which the handle is tied, nil without one.
 func (g *guard) runs() *pedigree.Deployment {
 	for _, t := range g.ties {
 		if t.by != nil && t.by.Live() {
@@ -347,21 +347,43 @@ func (g *guard) runs() *pedigree.Deployment {
 	return nil
 }
 
-// guardOf finds what guards an alias of m, of which the id, the project and the name are read.
-// The decision rests on it.
-func guardOf(ctx context.Context, tx *sqlstore.Tx, projectID string, m *pedigree.Model, alias pedigree.Alias) (g guard, err error) {
-	if g.protected, err = protectedAlias(ctx, tx, projectID, m.Project, alias); err != nil {
-		return g, err
+// handle is a name that moves from version to version: an alias, or a stage of MLflow's, which
+// is gated as the alias of its name, in any case. None and Archived hand out nothing.
+type handle struct {
+	alias pedigree.Alias
+	stage string
+}
+
+// held finds what may hold a handle in a project: whether a policy protects it, and the targets
+// that tie it. The decision rests on both.
+func (h handle) held(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName) (protected bool, targets []string, err error) {
+	if h.alias == "" && !pedigree.ActiveStage(h.stage) {
+		return false, nil, nil
 	}
-	targets, err := tx.TiedTargets(ctx, projectID, alias)
+	policies, err := watchedPolicies(ctx, tx, projectID, project)
 	if err != nil {
+		return false, nil, err
+	}
+	if h.alias != "" {
+		targets, err = tx.TiedTargets(ctx, projectID, h.alias)
+		return policies.ProtectsAlias(h.alias), targets, err
+	}
+	targets, err = tx.TiedStage(ctx, projectID, h.stage)
+	return policies.ProtectsStage(h.stage), targets, err
+}
+
+// guardOf finds what guards a handle of m, of which the id, the project and the name are read.
+// The decision rests on it.
+func guardOf(ctx context.Context, tx *sqlstore.Tx, projectID string, m *pedigree.Model, h handle) (g guard, err error) {
+	var targets []string
+	if g.protected, targets, err = h.held(ctx, tx, projectID, m.Project); err != nil {
 		return g, err
 	}
 	g.ties, err = ties(ctx, tx, targets, m)
 	return g, err
 }
 
-// ties finds, of the targets that tie an alias, those to which it is tied for m: where m is
+// ties finds, of the targets that tie a handle, those to which it is tied for m: where m is
 // active or was last, or waits to be; where that is true of a model that has, or once had, the
 // name of m, so that a name which was freed leads past no gate; without any such, all where
 // nothing was ever active or waits.
@@ -432,7 +454,7 @@ func standsAlone(ctx context.Context, tx *sqlstore.Tx, modelID string, n pedigre
 // freeAlias refuses to remove an alias by which a deployment stands; one that is protected is
 // removed by who may deploy.
 func (r *Registrar) freeAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, projectID string, m *pedigree.Model, alias pedigree.Alias) error {
-	g, err := guardOf(ctx, tx, projectID, m, alias)
+	g, err := guardOf(ctx, tx, projectID, m, handle{alias: alias})
 	if err != nil {
 		return err
 	}
@@ -450,26 +472,14 @@ func (r *Registrar) freeAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.P
 // protected, or by which its model stands at a target.
 func (r *Registrar) leaveStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, modelID string) error {
 	stage, err := tx.Stage(ctx, modelID, ref.Version)
-	if err != nil || stage == pedigree.StagedNone {
+	if err != nil {
 		return err
 	}
-	m := &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}
-	for _, alias := range stageAliases(stage) {
-		g, err := guardOf(ctx, tx, projectID, m, alias)
-		if err != nil {
-			return err
-		}
-		if g.protected || g.runs() != nil {
-			return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project)
-		}
+	g, err := guardOf(ctx, tx, projectID, &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}, handle{stage: stage})
+	if err != nil || !g.protected && g.runs() == nil {
+		return err
 	}
-	return nil
-}
-
-// protectedAlias says whether a policy protects an alias.
-func protectedAlias(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, alias pedigree.Alias) (bool, error) {
-	policies, err := watchedPolicies(ctx, tx, projectID, project)
-	return policies.ProtectsAlias(alias), err
+	return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project)
 }
 
 // unused refuses to delete a version, or a whole model for number 0, that is deployed or
@@ -482,90 +492,68 @@ func (r *Registrar) unused(ctx context.Context, tx *sqlstore.Tx, project pedigre
 	if err != nil {
 		return err
 	}
+	policies, err := watchedPolicies(ctx, tx, projectID, project)
+	if err != nil {
+		return err
+	}
 	for _, alias := range aliases {
-		protected, err := protectedAlias(ctx, tx, projectID, project, alias)
-		if err != nil {
-			return err
-		}
-		if protected {
+		if policies.ProtectsAlias(alias) {
 			return pedigree.Errorf(pedigree.CodeRefused, "the protected alias %s names it", alias).WithFix("move the alias to another version first")
 		}
 	}
 	return nil
 }
 
-// newAlias refuses a registration that would move an alias which only a deployment, or the
-// gates, may move: the version is to be looked at first.
-func newAlias(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, model pedigree.Name, alias pedigree.Alias) error {
-	targets, err := tx.TiedTargets(ctx, projectID, alias)
+// newHandles refuses a registration that would take along an alias, or by its tags a stage,
+// which only a deployment, or the gates, may move: the version is to be looked at first.
+func newHandles(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, model pedigree.Name, reg *pedigree.Registration) error {
+	for _, alias := range reg.Aliases {
+		protected, targets, err := handle{alias: alias}.held(ctx, tx, projectID, project)
+		if err != nil {
+			return err
+		}
+		if protected || len(targets) > 0 {
+			return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is protected or tied to a target: a version is registered first, and then moved through the gates", alias).
+				WithFix("register without the alias, then: pedigree alias set %s@%s VERSION", model, alias)
+		}
+	}
+	stage := pedigree.StageOf(reg.Tags[pedigree.StageTag])
+	protected, targets, err := handle{stage: stage}.held(ctx, tx, projectID, project)
+	if err != nil || !protected && len(targets) == 0 {
+		return err
+	}
+	return pedigree.Errorf(pedigree.CodeRefused, "the stage %s is gated as the alias of its name, which is protected or tied to a target: a version is registered first, and then moved through the gates", stage).
+		WithFix("register without the tag %s, then move the version to the stage", pedigree.StageTag)
+}
+
+// guardStage passes a version through the gates that the alias of the name of a stage of
+// MLflow's has. Where several targets tie it, it passes those of each.
+func (r *Registrar) guardStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, modelID, stage string) error {
+	g, err := guardOf(ctx, tx, projectID, &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}, handle{stage: stage})
+	if err != nil || !g.protected && len(g.ties) == 0 {
+		return err
+	}
+	if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
+		return err
+	}
+	w, err := r.weighing(ctx, tx, ref)
 	if err != nil {
 		return err
 	}
-	protected, err := protectedAlias(ctx, tx, projectID, project, alias)
-	if err != nil || len(targets) == 0 && !protected {
-		return err
+	var places []*pedigree.Place
+	for i := range g.ties {
+		places = append(places, &g.ties[i].place)
 	}
-	return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is protected or tied to a target: a version is registered first, and then moved through the gates", alias).
-		WithFix("register without the alias, then: pedigree alias set %s@%s VERSION", model, alias)
-}
-
-// newStage is [newAlias] for the stage that a registration's tags name.
-func newStage(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, model pedigree.Name, stage string) error {
-	for _, alias := range stageAliases(stage) {
-		if err := newAlias(ctx, tx, projectID, project, model, alias); err != nil {
-			if pedigree.CodeOf(err) != pedigree.CodeRefused {
-				return err
-			}
-			return pedigree.Errorf(pedigree.CodeRefused, "the stage %s is gated as the alias %s, which is protected or tied to a target: a version is registered first, and then moved through the gates", stage, alias).
-				WithFix("register without the tag %s, then move the version to the stage", pedigree.StageTag)
-		}
+	if len(places) == 0 {
+		places = append(places, nil)
 	}
-	return nil
-}
-
-// stageAliases are the aliases as which a stage of MLflow's is gated: of the same name, in
-// any case. None and Archived are no places.
-func stageAliases(stage string) []pedigree.Alias {
-	if stage == "" || stage == pedigree.StagedNone || stage == pedigree.StagedArchived {
-		return nil
-	}
-	return []pedigree.Alias{pedigree.Alias(stage), pedigree.Alias(strings.ToLower(stage)), pedigree.Alias(strings.ToUpper(stage))}
-}
-
-// guardStage passes a version through the gates that the alias of the same name, in any
-// case, has; stage is MLflow's. Where several targets tie it, it passes those of each.
-func (r *Registrar) guardStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, modelID, stage string) error {
-	m := &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}
-	for _, alias := range stageAliases(stage) {
-		g, err := guardOf(ctx, tx, projectID, m, alias)
+	for _, w.place = range places {
+		d, err := w.judge(ctx, pedigree.Deploy{Role: pedigree.RolePrimary})
 		if err != nil {
 			return err
 		}
-		if !g.protected && len(g.ties) == 0 {
-			continue
-		}
-		if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
+		if err := d.Err("the stage " + stage + " for " + w.version.Reference().String()); err != nil {
 			return err
-		}
-		w, err := r.weighing(ctx, tx, ref)
-		if err != nil {
-			return err
-		}
-		places := []*pedigree.Place{nil}
-		if len(g.ties) > 0 {
-			places = nil
-		}
-		for i := range g.ties {
-			places = append(places, &g.ties[i].place)
-		}
-		for _, w.place = range places {
-			d, err := w.judge(ctx, pedigree.Deploy{Role: pedigree.RolePrimary})
-			if err != nil {
-				return err
-			}
-			if err := d.Err("the stage " + stage + " for " + w.version.Reference().String()); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

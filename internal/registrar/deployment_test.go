@@ -636,6 +636,40 @@ func TestGuardedStage(t *testing.T) {
 	})
 }
 
+// TestSpelledStage: a stage is gated however the tag that says it, the pattern of a policy or
+// the alias of a target is spelled.
+func TestSpelledStage(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 1)
+		tries := func(what string, code pedigree.ErrorCode) {
+			t.Helper()
+			for _, text := range []string{"Production", "production", "PRODUCTION", "pRoDuCtIoN"} {
+				tags := map[string]string{pedigree.StageTag: text}
+				_, err := r.EditVersion(ctx, me, fraud(1), pedigree.VersionEdit{Tags: tags}, nil)
+				want(t, what+": tag "+text, err, code)
+				_, err = r.Register(ctx, me, "default", "fraud", pedigree.Registration{Tags: tags})
+				want(t, what+": register with "+text, err, code)
+				if code == "" {
+					_, err = r.UntagVersion(ctx, me, fraud(1), pedigree.StageTag)
+					want(t, what+": untag "+text, err, "")
+				}
+			}
+		}
+		tries("without a policy", "")
+		for _, pattern := range []string{"Production", "production", "PROD*", "pRoduction"} {
+			r.mustPolicy(t, pedigree.Policy{Project: "default", Protected: pedigree.Protected{Aliases: []string{pattern}}, Approvals: &pedigree.ApprovalRule{}})
+			tries("protected as "+pattern, pedigree.CodeRefused)
+		}
+		r.mustPolicy(t, pedigree.Policy{Project: "default", Gates: []pedigree.Gate{{Name: "never", Expr: "false"}}})
+		tries("free", "")
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{Alias: "pRoduction"})
+		tries("tied in another case", pedigree.CodeRefused)
+		_, err := r.EditVersion(ctx, me, fraud(1), pedigree.VersionEdit{Tags: map[string]string{pedigree.StageTag: "nowhere"}}, nil)
+		want(t, "a text that is no stage", err, "")
+	})
+}
+
 // TestOddIDs: an id that no database can hold is one that is not there.
 func TestOddIDs(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, database string) {

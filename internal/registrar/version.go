@@ -58,12 +58,7 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 			return decision{}, err
 		}
 		undecided = policies.Satisfied(nil)
-		for _, alias := range reg.Aliases {
-			if err := newAlias(ctx, tx, projectID, project, name, alias); err != nil {
-				return decision{}, err
-			}
-		}
-		if err := newStage(ctx, tx, projectID, project, name, reg.Tags[pedigree.StageTag]); err != nil {
+		if err := newHandles(ctx, tx, projectID, project, name, &reg); err != nil {
 			return decision{}, err
 		}
 		id, err := tx.ModelID(ctx, projectID, name)
@@ -287,7 +282,7 @@ func staleApproval(ctx context.Context, tx *sqlstore.Tx, v *pedigree.Version, pr
 // EditVersion changes the description of a version and sets tags on it.
 func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, edit pedigree.VersionEdit, ifMatch *int64) (pedigree.Version, error) {
 	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
-		if stage, ok := edit.Tags[pedigree.StageTag]; ok && stage != v.Tags[pedigree.StageTag] {
+		if text, ok := edit.Tags[pedigree.StageTag]; ok && pedigree.StageOf(text) != pedigree.StageOf(v.Tags[pedigree.StageTag]) {
 			projectID, err := tx.ProjectID(ctx, ref.Project)
 			if err != nil {
 				return decision{}, err
@@ -295,7 +290,7 @@ func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref p
 			if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, v.ModelID); err != nil {
 				return decision{}, err
 			}
-			if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, v.ModelID, stage); err != nil {
+			if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, v.ModelID, pedigree.StageOf(text)); err != nil {
 				return decision{}, err
 			}
 		}

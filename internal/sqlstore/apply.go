@@ -372,7 +372,7 @@ func (a *applier) register() {
 		a.failed = err
 		return
 	}
-	a.out.insert(viewVersions, a.e.Seq, model, int64(n), a.e.Seq, stageOf(tags[pedigree.StageTag]), a.e.Seq)
+	a.out.insert(viewVersions, a.e.Seq, model, int64(n), a.e.Seq, pedigree.StageOf(tags[pedigree.StageTag]), a.e.Seq)
 	a.insert(0, pedigree.Attribute{Field: "created_by", Key: "created_by", Text: a.e.Actor})
 	for _, f := range a.e.Fields {
 		a.set(f.Name)
@@ -397,17 +397,8 @@ func (a *applier) stage(text string) {
 	if !ok || a.e.String("key") != pedigree.StageTag {
 		return
 	}
-	a.out.exec("UPDATE view_versions SET updated_seq = $1, stage = $2, stage_seq = $1 WHERE seq = $3", a.e.Seq, stageOf(text), a.subject)
+	a.out.exec("UPDATE view_versions SET updated_seq = $1, stage = $2, stage_seq = $1 WHERE seq = $3", a.e.Seq, pedigree.StageOf(text), a.subject)
 	a.updateModel(model)
-}
-
-// stageOf is the stage that a tag's text says.
-func stageOf(text string) string {
-	stage, err := pedigree.ParseVersionStage(text)
-	if err != nil {
-		return pedigree.StagedNone
-	}
-	return stage
 }
 
 // webhook replaces the fields of a webhook that e sets, each by its JSON text.

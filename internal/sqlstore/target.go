@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -152,11 +153,21 @@ func (tx *Tx) AllTargets(ctx context.Context) ([]string, error) {
 // TiedTargets are the ids of the targets of a project that tie an alias now. It notes that
 // the decision rests on them.
 func (tx *Tx) TiedTargets(ctx context.Context, projectID string, alias pedigree.Alias) ([]string, error) {
+	return tx.tiedTargets(ctx, projectID, "alias", string(alias))
+}
+
+// TiedStage is [Tx.TiedTargets] for the aliases that are spelled as a stage of MLflow's, in
+// any case.
+func (tx *Tx) TiedStage(ctx context.Context, projectID, stage string) ([]string, error) {
+	return tx.tiedTargets(ctx, projectID, "lower(alias)", strings.ToLower(stage))
+}
+
+func (tx *Tx) tiedTargets(ctx context.Context, projectID, expr, value string) ([]string, error) {
 	if _, err := tx.Watch(ctx, pedigree.TiedKey(projectID)); err != nil {
 		return nil, err
 	}
 	var out []string
-	err := tx.each(ctx, "read targets", "SELECT id FROM view_targets WHERE project = $1 AND deleted_seq IS NULL AND alias = $2 ORDER BY seq", []any{projectID, string(alias)}, func(rows rows) error {
+	err := tx.each(ctx, "read targets", "SELECT id FROM view_targets WHERE project = $1 AND deleted_seq IS NULL AND "+expr+" = $2 ORDER BY seq", []any{projectID, value}, func(rows rows) error {
 		var id string
 		err := rows.Scan(&id)
 		out = append(out, id)
