@@ -604,6 +604,115 @@ func TestEveryOperationAsks(t *testing.T) {
 	}
 }
 
+// TestRenameGuarded: what an alias or a stage names that is protected, or by which the model
+// stands at a target, is not changed by a rename but by who may deploy; and a rename takes
+// nothing into a name past the gates.
+func TestRenameGuarded(t *testing.T) {
+	for _, tt := range []struct {
+		what     string
+		prepare  func(t *testing.T, e *enabled, dep pedigree.Principal)
+		dev, dep pedigree.ErrorCode
+		says     string
+	}{
+		{"a free model", func(*testing.T, *enabled, pedigree.Principal) {}, "", "", ""},
+		{"a free alias and a free stage", func(t *testing.T, e *enabled, dep pedigree.Principal) {
+			e.mustName(t, dep, "fraud", "candidate")
+			e.mustStage(t, dep, "fraud", pedigree.StagedStaging)
+		}, "", "", ""},
+		{"deployed", func(t *testing.T, e *enabled, dep pedigree.Principal) { e.mustRun(t, dep, "fraud", "dev/free") }, pedigree.CodeForbidden, "", ""},
+		{"waits to be deployed", func(t *testing.T, e *enabled, dep pedigree.Principal) { e.mustRun(t, dep, "fraud", "dev/waits") }, pedigree.CodeForbidden, "", ""},
+		{"a protected alias", func(t *testing.T, e *enabled, dep pedigree.Principal) { e.mustName(t, dep, "fraud", "champion") }, pedigree.CodeForbidden, "", ""},
+		{"a protected stage", func(t *testing.T, e *enabled, dep pedigree.Principal) {
+			e.mustStage(t, dep, "fraud", pedigree.StagedProduction)
+		}, pedigree.CodeForbidden, "", ""},
+		{"deployed by its alias", func(t *testing.T, e *enabled, dep pedigree.Principal) { e.mustName(t, dep, "fraud", "live") }, pedigree.CodeForbidden, "", ""},
+		{"an alias that another model of the new name had", func(t *testing.T, e *enabled, dep pedigree.Principal) {
+			e.mustRun(t, dep, "churn", "prod/live")
+			e.mustName(t, dep, "fraud", "live")
+			e.mustRename(t, dep, "churn", "gone")
+		}, pedigree.CodeRefused, pedigree.CodeRefused, "pedigree alias rm fraud@live"},
+		{"a stage that another model of the new name had", func(t *testing.T, e *enabled, dep pedigree.Principal) {
+			e.mustRun(t, dep, "churn", "prod/staging")
+			e.mustStage(t, dep, "fraud", pedigree.StagedStaging)
+			e.mustRename(t, dep, "churn", "gone")
+		}, pedigree.CodeRefused, pedigree.CodeRefused, "the stage Staging is tied to prod/staging"},
+		{"its own former name", func(t *testing.T, e *enabled, dep pedigree.Principal) {
+			e.mustRename(t, dep, "churn", "gone")
+			e.mustRename(t, dep, "fraud", "churn")
+			e.mustName(t, dep, "churn", "live")
+			e.mustRename(t, dep, "churn", "fraud")
+		}, pedigree.CodeForbidden, "", ""},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			eachDatabase(t, func(t *testing.T, database string) {
+				e := mustEnable(t, mustOpen(t, database))
+				ctx := t.Context()
+				for _, model := range []string{"fraud", "churn"} {
+					want(t, "register", register(e.registry, e.root, "default", model), "")
+				}
+				for target, spec := range map[pedigree.TargetName]pedigree.TargetSpec{
+					"dev/free": {}, "dev/waits": {Confirm: pedigree.ConfirmReport}, "prod/live": {Alias: "live"}, "prod/staging": {Alias: "staging"},
+				} {
+					spec.Kind = pedigree.TargetOnline
+					if _, err := e.CreateTarget(ctx, e.root, "default", target, spec); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if tt.what == "a free alias and a free stage" {
+					want(t, "untie", e.DeleteTarget(ctx, e.root, "default", "prod/staging", ""), "")
+				}
+				if _, _, err := e.ApplyPolicy(ctx, e.root, pedigree.Policy{Project: "default", Protected: pedigree.Protected{Aliases: []string{"champion", "production"}}}, false); err != nil {
+					t.Fatal(err)
+				}
+				dev, dep := e.account(t, "dev", "contributor"), e.account(t, "dep", "contributor", "deployer")
+				tt.prepare(t, e, dep)
+				to := pedigree.Name("other")
+				if tt.says != "" {
+					to = "churn"
+				}
+				_, err := e.RenameModel(ctx, dev, "default", "fraud", to, nil)
+				mustRefuse(t, "by a contributor", err, tt.dev, tt.says)
+				if err == nil {
+					return
+				}
+				_, err = e.RenameModel(ctx, dep, "default", "fraud", to, nil)
+				mustRefuse(t, "by who may deploy", err, tt.dep, tt.says)
+			})
+		})
+	}
+}
+
+// mustName points an alias of a model to its version 1.
+func (e *enabled) mustName(t testing.TB, p pedigree.Principal, model pedigree.Name, alias pedigree.Alias) {
+	t.Helper()
+	if _, err := e.SetAlias(context.Background(), p, pedigree.Reference{Project: "default", Model: model, Version: 1}, alias, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustStage puts version 1 of a model into a stage.
+func (e *enabled) mustStage(t testing.TB, p pedigree.Principal, model pedigree.Name, stage string) {
+	t.Helper()
+	if _, err := e.Transition(context.Background(), p, pedigree.Reference{Project: "default", Model: model, Version: 1}, stage, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustRun deploys version 1 of a model.
+func (e *enabled) mustRun(t testing.TB, p pedigree.Principal, model pedigree.Name, target pedigree.TargetName) {
+	t.Helper()
+	if _, err := e.Deploy(context.Background(), p, pedigree.Reference{Project: "default", Model: model, Version: 1}, target, pedigree.Deploy{}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (e *enabled) mustRename(t testing.TB, p pedigree.Principal, from, to pedigree.Name) {
+	t.Helper()
+	if _, err := e.RenameModel(context.Background(), p, "default", from, to, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLeaveProtectedStage: only who may deploy takes a version out of a stage that is
 // protected, in whichever way.
 func TestLeaveProtectedStage(t *testing.T) {

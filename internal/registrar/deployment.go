@@ -3,6 +3,8 @@ package registrar
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/pedigree-ml/pedigree"
@@ -462,10 +464,86 @@ func (r *Registrar) freeAlias(ctx context.Context, tx *sqlstore.Tx, p pedigree.P
 		return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, where %s is %s", alias, d.Target, d.Reference(), d.State).
 			WithFix("pedigree deployment end %s --reason …", d.ID)
 	}
-	if !g.protected {
+	return r.leave(ctx, tx, p, m, g)
+}
+
+// leave asks for the right to deploy where a handle of m that is protected, or by which m
+// stands at a target, is to name something else or nothing.
+func (r *Registrar) leave(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, m *pedigree.Model, g guard) error {
+	if !g.protected && g.runs() == nil {
 		return nil
 	}
 	return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, m.Project)
+}
+
+// handlesOf are the aliases and stages by which versions of m are handed out. The decision
+// rests on which there are.
+func handlesOf(ctx context.Context, tx *sqlstore.Tx, m *pedigree.Model) ([]handle, error) {
+	if _, err := tx.Watch(ctx, pedigree.AliasesKey(m.ID)); err != nil {
+		return nil, err
+	}
+	var out []handle
+	for _, alias := range slices.Sorted(maps.Keys(m.Aliases)) {
+		out = append(out, handle{alias: alias})
+	}
+	for _, stage := range pedigree.VersionStages {
+		if !pedigree.ActiveStage(stage) {
+			continue
+		}
+		in, err := tx.InStage(ctx, m.ID, stage)
+		if err != nil {
+			return nil, err
+		}
+		if len(in) > 0 {
+			out = append(out, handle{stage: stage})
+		}
+	}
+	return out, nil
+}
+
+// guardRename decides who may give m another name. What its handles named under the old one
+// they name no more: where m stands at a target, or one of them is guarded, that is for who may
+// deploy. A handle that would be tied under the new name alone, to where a model ran that had
+// it, passed no gates of that target and can't be taken along.
+func (r *Registrar) guardRename(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, projectID string, m *pedigree.Model, to pedigree.Name) error {
+	handles, err := handlesOf(ctx, tx, m)
+	if err != nil {
+		return err
+	}
+	renamed := *m
+	renamed.Name = to
+	for _, h := range handles {
+		g, err := guardOf(ctx, tx, projectID, m, h)
+		if err != nil {
+			return err
+		}
+		if err := r.leave(ctx, tx, p, m, g); err != nil {
+			return err
+		}
+		then, err := guardOf(ctx, tx, projectID, &renamed, h)
+		if err != nil {
+			return err
+		}
+		for _, t := range then.ties {
+			if t.by != nil && t.by.ModelID != m.ID {
+				return h.tiedAs(m, to, t.place.Target.Name)
+			}
+		}
+	}
+	if runs, err := tx.Runs(ctx, m.ID, 0); err != nil || len(runs) == 0 {
+		return err
+	}
+	return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, m.Project)
+}
+
+// tiedAs is the error of a rename that would take h along past the gates of a target.
+func (h handle) tiedAs(m *pedigree.Model, to pedigree.Name, target pedigree.TargetName) error {
+	if h.alias == "" {
+		return pedigree.Errorf(pedigree.CodeRefused, "the stage %s is tied to %s, where a model named %s runs or ran: a version gets there through the gates", h.stage, target, to).
+			WithFix("take the versions of %s out of the stage before the rename, and move one there after it", m.Name)
+	}
+	return pedigree.Errorf(pedigree.CodeRefused, "the alias %s is tied to %s, where a model named %s runs or ran: a version gets there through the gates", h.alias, target, to).
+		WithFix("pedigree alias rm %s@%s, and after the rename: pedigree alias set %s@%s VERSION", m.Name, h.alias, to, h.alias)
 }
 
 // leaveStage asks for the right to deploy where a version is taken out of a stage that is
@@ -475,11 +553,12 @@ func (r *Registrar) leaveStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.
 	if err != nil {
 		return err
 	}
-	g, err := guardOf(ctx, tx, projectID, &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}, handle{stage: stage})
-	if err != nil || !g.protected && g.runs() == nil {
+	m := &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}
+	g, err := guardOf(ctx, tx, projectID, m, handle{stage: stage})
+	if err != nil {
 		return err
 	}
-	return r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project)
+	return r.leave(ctx, tx, p, m, g)
 }
 
 // unused refuses to delete a version, or a whole model for number 0, that is deployed or

@@ -176,7 +176,8 @@ func (r *Registrar) UntagModel(ctx context.Context, p pedigree.Principal, projec
 }
 
 // RenameModel gives a model another name within its project. It returns
-// [pedigree.CodeExists] for a name that is taken.
+// [pedigree.CodeExists] for a name that is taken, and [pedigree.CodeRefused] for one under
+// which an alias would name what passed no gates.
 func (r *Registrar) RenameModel(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name, to pedigree.Name, ifMatch *int64) (pedigree.Model, error) {
 	return r.changeModel(ctx, p, project, name, ifMatch, func(tx *sqlstore.Tx, pr pedigree.Project, m *pedigree.Model) ([]pedigree.Draft, error) {
 		if taken, err := tx.ModelID(ctx, pr.ID, to); err != nil {
@@ -184,7 +185,11 @@ func (r *Registrar) RenameModel(ctx context.Context, p pedigree.Principal, proje
 		} else if taken != "" && taken != m.ID {
 			return nil, pedigree.Errorf(pedigree.CodeExists, "model %s exists in project %s", to, project)
 		}
-		return m.Rename(pr, to)
+		drafts, err := m.Rename(pr, to)
+		if err != nil || len(drafts) == 0 {
+			return nil, err
+		}
+		return drafts, r.guardRename(ctx, tx, p, pr.ID, m, to)
 	})
 }
 

@@ -145,3 +145,41 @@ func TestDeleteAgainstAlias(t *testing.T) {
 		}
 	})
 }
+
+// TestRenameAgainstAlias: into a name under which an alias is tied to a target, no rename takes
+// one along that is set at the same moment: whoever comes first, the gates hold.
+func TestRenameAgainstAlias(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		r := mustOpen(t, database)
+		ctx := context.Background()
+		r.mustPush(t, 1)
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{Alias: "production"})
+		r.mustDeploy(t, 1, "prod/fraud", pedigree.Deploy{})
+		if _, err := r.RenameModel(ctx, me, "default", "fraud", "gone", nil); err != nil {
+			t.Fatal(err)
+		}
+		for round := range 8 {
+			if err := register(r, me, "default", "new"); err != nil {
+				t.Fatal(err)
+			}
+			var renamed, set error
+			together(2, func(i int) {
+				if i == 0 {
+					_, renamed = r.RenameModel(ctx, me, "default", "new", "fraud", nil)
+				} else {
+					_, set = r.SetAlias(ctx, me, pedigree.Reference{Project: "default", Model: "new", Version: 1}, "production", nil, "")
+				}
+			})
+			if (renamed == nil) == (set == nil) {
+				t.Fatalf("round %d: rename says %v, set says %v: want exactly one to happen", round, renamed, set)
+			}
+			name := pedigree.Name("new")
+			if renamed == nil {
+				name = "fraud"
+			}
+			if err := r.DeleteModel(ctx, me, "default", name, "", true, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
