@@ -744,6 +744,34 @@ func TestLeaveProtectedStage(t *testing.T) {
 		want(t, "out by a transition", move(dev, 1, pedigree.StagedNone), pedigree.CodeForbidden)
 		want(t, "out by a tag", tag(dev, 1, pedigree.StagedStaging), pedigree.CodeForbidden)
 		want(t, "out by taking the tag away", untag(dev, 1), pedigree.CodeForbidden)
+		_, err := e.ArchiveVersion(ctx, dev, fraud(1), "")
+		want(t, "out by archiving", err, pedigree.CodeForbidden)
+		_, err = e.DeleteVersion(ctx, dev, fraud(1), "", true, nil)
+		want(t, "out by deleting", err, pedigree.CodeForbidden)
+		want(t, "out by deleting the model", e.DeleteModel(ctx, dev, "default", "fraud", "", true, nil), pedigree.CodeForbidden)
+		_, err = e.ArchiveVersion(ctx, dev, fraud(2), "")
+		want(t, "archive another", err, "")
+		_, err = e.RestoreVersion(ctx, dev, fraud(2), "")
+		want(t, "restore another", err, "")
+		_, err = e.ArchiveVersion(ctx, dep, fraud(1), "")
+		want(t, "out by archiving, by who may", err, "")
+		_, err = e.RestoreVersion(ctx, dev, fraud(1), "")
+		want(t, "back by restoring", err, pedigree.CodeForbidden)
+		gate := func(expr string) {
+			t.Helper()
+			policy := pedigree.Policy{Project: "default", Protected: pedigree.Protected{Aliases: []string{"production"}}, Gates: []pedigree.Gate{{Name: "fit", Expr: expr}}}
+			if _, _, err := e.ApplyPolicy(ctx, e.root, policy, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gate("false")
+		_, err = e.RestoreVersion(ctx, dep, fraud(1), "")
+		mustRefuse(t, "back past a gate", err, pedigree.CodeRefused, "the stage Production for fraud/1 is refused: fit")
+		gate("true")
+		_, err = e.RestoreVersion(ctx, dep, fraud(1), "")
+		want(t, "back through the gates", err, "")
 		want(t, "out by who may", move(dep, 1, pedigree.StagedNone), "")
+		_, err = e.DeleteVersion(ctx, dev, fraud(1), "", true, nil)
+		want(t, "delete what is in no stage", err, "")
 	})
 }

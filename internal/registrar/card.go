@@ -212,10 +212,10 @@ func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pe
 		if err := tx.Stands(ctx, &v); err != nil {
 			return decision{}, err
 		}
-		if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, id); err != nil {
+		if err := r.leaveStage(ctx, tx, p, projectID, &v); err != nil {
 			return decision{}, err
 		}
-		if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, id, stage); err != nil {
+		if err := r.guardStage(ctx, tx, p, projectID, &v, stage); err != nil {
 			return decision{}, err
 		}
 		number = v.Number

@@ -547,13 +547,13 @@ func (h handle) tiedAs(m *pedigree.Model, to pedigree.Name, target pedigree.Targ
 }
 
 // leaveStage asks for the right to deploy where a version is taken out of a stage that is
-// protected, or by which its model stands at a target.
-func (r *Registrar) leaveStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, modelID string) error {
-	stage, err := tx.Stage(ctx, modelID, ref.Version)
+// protected, or by which its model stands at a target; also where it is hidden or deleted.
+func (r *Registrar) leaveStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, projectID string, v *pedigree.Version) error {
+	stage, err := tx.Stage(ctx, v.ModelID, v.Number)
 	if err != nil {
 		return err
 	}
-	m := &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}
+	m := &pedigree.Model{ID: v.ModelID, Project: v.Project, Name: v.Model}
 	g, err := guardOf(ctx, tx, projectID, m, handle{stage: stage})
 	if err != nil {
 		return err
@@ -563,12 +563,8 @@ func (r *Registrar) leaveStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.
 
 // unused refuses to delete a version, or a whole model for number 0, that is deployed or
 // that a protected alias names.
-func (r *Registrar) unused(ctx context.Context, tx *sqlstore.Tx, project pedigree.ProjectName, modelID string, n pedigree.VersionNumber, aliases []pedigree.Alias) error {
+func unused(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName, modelID string, n pedigree.VersionNumber, aliases []pedigree.Alias) error {
 	if err := standsAlone(ctx, tx, modelID, n); err != nil {
-		return err
-	}
-	projectID, err := tx.ProjectID(ctx, project)
-	if err != nil {
 		return err
 	}
 	policies, err := watchedPolicies(ctx, tx, projectID, project)
@@ -606,19 +602,21 @@ func newHandles(ctx context.Context, tx *sqlstore.Tx, projectID string, project 
 }
 
 // guardStage passes a version through the gates that the alias of the name of a stage of
-// MLflow's has. Where several targets tie it, it passes those of each.
-func (r *Registrar) guardStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, ref pedigree.Reference, projectID, modelID, stage string) error {
-	g, err := guardOf(ctx, tx, projectID, &pedigree.Model{ID: modelID, Project: ref.Project, Name: ref.Model}, handle{stage: stage})
+// MLflow's has. Where several targets tie it, it passes those of each. Whether v is archived or
+// withdrawn it says itself, as it is to be.
+func (r *Registrar) guardStage(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, projectID string, v *pedigree.Version, stage string) error {
+	g, err := guardOf(ctx, tx, projectID, &pedigree.Model{ID: v.ModelID, Project: v.Project, Name: v.Model}, handle{stage: stage})
 	if err != nil || !g.protected && len(g.ties) == 0 {
 		return err
 	}
-	if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, ref.Project); err != nil {
+	if err := r.authorise(ctx, tx, p, pedigree.DeploymentsWrite, v.Project); err != nil {
 		return err
 	}
-	w, err := r.weighing(ctx, tx, ref)
+	w, err := r.weighing(ctx, tx, v.Exact())
 	if err != nil {
 		return err
 	}
+	w.version.Archived, w.version.Withdrawn = v.Archived, v.Withdrawn
 	var places []*pedigree.Place
 	for i := range g.ties {
 		places = append(places, &g.ties[i].place)

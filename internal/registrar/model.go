@@ -213,14 +213,24 @@ func (r *Registrar) DeleteModel(ctx context.Context, p pedigree.Principal, proje
 		if err != nil {
 			return decision{}, err
 		}
-		if err := r.unused(ctx, tx, project, id, 0, slices.Sorted(maps.Keys(m.Aliases))); err != nil {
+		if err := unused(ctx, tx, pr.ID, project, id, 0, slices.Sorted(maps.Keys(m.Aliases))); err != nil {
 			return decision{}, err
 		}
 		if err := checkMatch(string(name), ifMatch, m.Changed); err != nil {
 			return decision{}, err
 		}
-		if _, err := tx.Watch(ctx, pedigree.AliasesKey(id)); err != nil {
+		handles, err := handlesOf(ctx, tx, &m)
+		if err != nil {
 			return decision{}, err
+		}
+		for _, h := range handles {
+			g, err := guardOf(ctx, tx, pr.ID, &m, h)
+			if err != nil {
+				return decision{}, err
+			}
+			if err := r.leave(ctx, tx, p, &m, g); err != nil {
+				return decision{}, err
+			}
 		}
 		drafts, err := m.Delete(pr, reason, force)
 		return decision{drafts: drafts}, err

@@ -287,10 +287,10 @@ func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref p
 			if err != nil {
 				return decision{}, err
 			}
-			if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, v.ModelID); err != nil {
+			if err := r.leaveStage(ctx, tx, p, projectID, v); err != nil {
 				return decision{}, err
 			}
-			if err := r.guardStage(ctx, tx, p, v.Exact(), projectID, v.ModelID, pedigree.StageOf(text)); err != nil {
+			if err := r.guardStage(ctx, tx, p, projectID, v, pedigree.StageOf(text)); err != nil {
 				return decision{}, err
 			}
 		}
@@ -312,7 +312,7 @@ func (r *Registrar) UntagVersion(ctx context.Context, p pedigree.Principal, ref 
 			if err != nil {
 				return decision{}, err
 			}
-			if err := r.leaveStage(ctx, tx, p, v.Exact(), projectID, v.ModelID); err != nil {
+			if err := r.leaveStage(ctx, tx, p, projectID, v); err != nil {
 				return decision{}, err
 			}
 		}
@@ -321,20 +321,27 @@ func (r *Registrar) UntagVersion(ctx context.Context, p pedigree.Principal, ref 
 	})
 }
 
-// ArchiveVersion hides a version from lists. It returns [pedigree.CodeRefused] while an
-// alias names it.
+// ArchiveVersion hides a version from lists, and from its stage. It returns
+// [pedigree.CodeRefused] while an alias names it.
 func (r *Registrar) ArchiveVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string) (pedigree.Version, error) {
 	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, nil, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
 		if err := standsAlone(ctx, tx, v.ModelID, v.Number); err != nil {
 			return decision{}, err
 		}
 		drafts, err := v.Archive(reason)
-		return decision{drafts: drafts}, err
+		if err != nil || len(drafts) == 0 {
+			return decision{}, err
+		}
+		projectID, err := tx.ProjectID(ctx, ref.Project)
+		if err != nil {
+			return decision{}, err
+		}
+		return decision{drafts: drafts}, r.leaveStage(ctx, tx, p, projectID, v)
 	})
 }
 
 // RestoreVersion undoes [Registrar.ArchiveVersion] and [Registrar.Withdraw]; the latter asks
-// for the right to withdraw.
+// for the right to withdraw. What was archived comes back into its stage through the gates.
 func (r *Registrar) RestoreVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string) (pedigree.Version, error) {
 	return r.changeVersion(ctx, p, pedigree.RecordsRead, ref, nil, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
 		restored, err := v.Restore(reason)
@@ -352,6 +359,21 @@ func (r *Registrar) RestoreVersion(ctx context.Context, p pedigree.Principal, re
 		if err := r.authorise(ctx, tx, p, permission, ref.Project); err != nil {
 			return decision{}, err
 		}
+		if len(restored) > 0 {
+			stage, err := tx.Stage(ctx, v.ModelID, v.Number)
+			if err != nil {
+				return decision{}, err
+			}
+			projectID, err := tx.ProjectID(ctx, ref.Project)
+			if err != nil {
+				return decision{}, err
+			}
+			back := *v
+			back.Archived, back.Withdrawn = false, nil
+			if err := r.guardStage(ctx, tx, p, projectID, &back, stage); err != nil {
+				return decision{}, err
+			}
+		}
 		return decision{drafts: append(restored, reinstated...)}, nil
 	})
 }
@@ -360,7 +382,14 @@ func (r *Registrar) RestoreVersion(ctx context.Context, p pedigree.Principal, re
 // [pedigree.CodeRefused] while an alias names it and force is false.
 func (r *Registrar) DeleteVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, reason string, force bool, ifMatch *int64) (pedigree.Version, error) {
 	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
-		if err := r.unused(ctx, tx, ref.Project, v.ModelID, v.Number, v.Aliases); err != nil {
+		projectID, err := tx.ProjectID(ctx, ref.Project)
+		if err != nil {
+			return decision{}, err
+		}
+		if err := unused(ctx, tx, projectID, ref.Project, v.ModelID, v.Number, v.Aliases); err != nil {
+			return decision{}, err
+		}
+		if err := r.leaveStage(ctx, tx, p, projectID, v); err != nil {
 			return decision{}, err
 		}
 		drafts, err := v.Delete(reason, force)
