@@ -42,9 +42,18 @@ func StageOf(text string) string {
 func ActiveStage(stage string) bool { return stage == StagedStaging || stage == StagedProduction }
 
 // Transition decides that v is in a stage. It is an event also where v was there
-// before: somebody said so again.
-func (v *Version) Transition(stage string) []Draft {
-	return []Draft{{Type: VersionTagged, Subject: v.Subject(), Payload: Payload{"key": StageTag, "value": stage}}}
+// before: somebody said so again. It returns [CodeRefused] for a withdrawn version.
+func (v *Version) Transition(stage string) ([]Draft, error) {
+	return []Draft{{Type: VersionTagged, Subject: v.Subject(), Payload: Payload{"key": StageTag, "value": stage}}}, v.enter(stage)
+}
+
+// enter refuses to put a withdrawn version into a stage by which it would be handed out.
+func (v *Version) enter(stage string) error {
+	if v.Withdrawn == nil || !ActiveStage(stage) {
+		return nil
+	}
+	return Errorf(CodeRefused, "%s is withdrawn and can't be put into the stage %s", v.Reference(), stage).
+		WithFix("take another version; pedigree show %s says why", v.Reference())
 }
 
 // StagesKey is the concurrency subject of the stages of a model's versions: for a

@@ -353,10 +353,16 @@ func (v *Version) Describe(description string) ([]Draft, error) {
 	return []Draft{{Type: VersionEdited, Subject: v.Subject(), Payload: Payload{"description": description}}}, nil
 }
 
-// Tag decides that tags are set on v. It returns [CodeInvalid].
+// Tag decides that tags are set on v. It returns [CodeInvalid], and [CodeRefused] where one
+// would put a withdrawn version into a stage.
 func (v *Version) Tag(tags map[string]string) ([]Draft, error) {
 	if err := CheckTags(tags); err != nil {
 		return nil, err
+	}
+	if stage := StageOf(tags[StageTag]); stage != StageOf(v.Tags[StageTag]) {
+		if err := v.enter(stage); err != nil {
+			return nil, err
+		}
 	}
 	return tagDrafts(VersionTagged, v.Subject(), v.Tags, tags), nil
 }

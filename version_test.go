@@ -240,6 +240,35 @@ func TestVersionTags(t *testing.T) {
 	checkCode(t, "absent", err, CodeNotFound)
 }
 
+// TestEnterStage: a withdrawn version enters no stage by which it would be handed out, whoever
+// says so and however.
+func TestEnterStage(t *testing.T) {
+	for _, tt := range []struct {
+		text      string
+		withdrawn bool
+		want      ErrorCode
+	}{
+		{"Production", false, ""},
+		{"Production", true, CodeRefused},
+		{"production", true, CodeRefused},
+		{"sTaging", true, CodeRefused},
+		{"Archived", true, ""},
+		{"None", true, ""},
+		{"nowhere", true, ""},
+	} {
+		v := testVersion(t)
+		if tt.withdrawn {
+			v.Withdrawn = &Withdrawal{Reason: "leaks"}
+		}
+		_, err := v.Transition(StageOf(tt.text))
+		checkCode(t, "transition to "+tt.text, err, tt.want)
+		_, err = v.Tag(map[string]string{StageTag: tt.text})
+		checkCode(t, "tag "+tt.text, err, tt.want)
+		_, err = v.Tag(map[string]string{"team": "fraud"})
+		checkCode(t, "another tag", err, "")
+	}
+}
+
 func TestArchive(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

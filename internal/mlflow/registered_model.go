@@ -431,6 +431,14 @@ func (d *Dialect) latestVersions(c *call) error {
 		}
 		stages = slices.DeleteFunc(slices.Clone(stages), func(s string) bool { return !asked[s] })
 	}
+	if len(stages) == 1 { // models:/name/Stage asks for it in this way
+		card, ok, err := d.registrar.StageCard(c.ctx(), c.principal, c.project, name, stages[0])
+		answer := versionList{}
+		if ok {
+			answer.Versions = []modelVersion{wireVersion(&card)}
+		}
+		return c.answer(answer, ofModel(in.Name, err))
+	}
 	cards, err := d.registrar.NewestCards(c.ctx(), c.principal, c.project, name, stages)
 	return c.answer(versionList{Versions: wireVersions(cards)}, ofModel(in.Name, err))
 }

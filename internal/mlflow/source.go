@@ -291,24 +291,25 @@ func (d *Dialect) suffixVersion(c *call, name pedigree.Name, suffix string) (ped
 	if strings.Trim(suffix, "0123456789") == "" {
 		return c.version(name, suffix)
 	}
-	stages := pedigree.VersionStages
-	if !strings.EqualFold(suffix, "latest") {
-		stage, err := checkStage(suffix)
-		if err != nil {
-			return ref, err
+	none := notFound("No versions of model with name '%s' and stage '%s' found", name, clip(suffix))
+	if strings.EqualFold(suffix, "latest") {
+		card, err := d.registrar.Card(c.ctx(), c.principal, ref)
+		if pedigree.CodeOf(err) == pedigree.CodeNotFound {
+			err = none
 		}
-		stages = []string{stage}
+		ref.Version = card.Number
+		return ref, err
 	}
-	cards, err := d.registrar.NewestCards(c.ctx(), c.principal, c.project, name, stages)
+	stage, err := checkStage(suffix)
 	if err != nil {
 		return ref, err
 	}
-	if len(cards) == 0 {
-		return ref, notFound("No versions of model with name '%s' and stage '%s' found", name, clip(suffix))
+	card, ok, err := d.registrar.StageCard(c.ctx(), c.principal, c.project, name, stage)
+	if err == nil && !ok {
+		err = none
 	}
-	newest := slices.MaxFunc(cards, func(a, b registrar.Card) int { return int(a.Number - b.Number) })
-	ref.Version = newest.Number
-	return ref, nil
+	ref.Version = card.Number
+	return ref, err
 }
 
 // checkRemoteSource refuses a source whose path is relative or leaves its folder, after

@@ -393,7 +393,7 @@ func TestWithdraw(t *testing.T) {
 			t.Fatal(err)
 		}
 		then = r.last(t)
-		if _, err := r.EditVersion(ctx, me, fraud(2), pedigree.VersionEdit{Tags: map[string]string{pedigree.StageTag: pedigree.StagedStaging}}, nil); err != nil {
+		if _, err := r.EditVersion(ctx, me, fraud(2), pedigree.VersionEdit{Tags: map[string]string{pedigree.StageTag: pedigree.StagedArchived}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "what was changed last then", r.numbers(t, "", "updated_at DESC", 10, then)[0], 1)

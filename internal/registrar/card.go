@@ -23,7 +23,8 @@ func (r *Registrar) Head(ctx context.Context, p pedigree.Principal, project pedi
 }
 
 // Card reads the version that ref names, without its record. It returns
-// [pedigree.CodeNotFound].
+// [pedigree.CodeNotFound], and [pedigree.CodeRefused] for a version that was withdrawn and is
+// named by an alias, or as the newest.
 func (r *Registrar) Card(ctx context.Context, p pedigree.Principal, ref pedigree.Reference) (c Card, err error) {
 	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
 		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, ref.Project); err != nil {
@@ -33,12 +34,17 @@ func (r *Registrar) Card(ctx context.Context, p pedigree.Principal, ref pedigree
 		if err != nil {
 			return err
 		}
-		if c, err = card(ctx, tx, id, ref); err != nil || ref.Alias == "" {
+		if c, err = card(ctx, tx, id, ref); err != nil || ref.Version != 0 || ref.Digest != "" {
 			return err
 		}
-		return barred(ctx, tx, &pedigree.Resolved{Project: ref.Project, Model: ref.Model, ModelID: id, Number: c.Number})
+		return barredCard(ctx, tx, &c)
 	})
 	return c, err
+}
+
+// barredCard is [barred] for a card.
+func barredCard(ctx context.Context, tx *sqlstore.Tx, c *Card) error {
+	return barred(ctx, tx, &pedigree.Resolved{Project: c.Project, Model: c.Model, ModelID: c.ModelID, Number: c.Number})
 }
 
 func card(ctx context.Context, tx *sqlstore.Tx, id string, ref pedigree.Reference) (Card, error) {
@@ -83,10 +89,41 @@ func (r *Registrar) ModelCard(ctx context.Context, p pedigree.Principal, project
 	return c, err
 }
 
-// NewestCards reads the newest version of each of the stages that has one. It returns
-// [pedigree.CodeNotFound] for a model that is not there.
-func (r *Registrar) NewestCards(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, stages []string) (cards []Card, err error) {
-	err = r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
+// StageCard reads the newest version of a stage. It returns [pedigree.CodeNotFound] for a model
+// that is not there, and [pedigree.CodeRefused] where the version was withdrawn: whoever asks
+// for one stage means to run what is there, and gets no other in its place. ok is false where
+// the stage is empty.
+func (r *Registrar) StageCard(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, stage string) (c Card, ok bool, err error) {
+	err = r.newest(ctx, p, project, name, []string{stage}, func(tx *sqlstore.Tx, cards []Card) error {
+		if ok = len(cards) > 0; !ok {
+			return nil
+		}
+		c = cards[0]
+		return barredCard(ctx, tx, &c)
+	})
+	return c, ok, err
+}
+
+// NewestCards lists the newest version of each of the stages that has one, without those that
+// were withdrawn. It returns [pedigree.CodeNotFound] for a model that is not there.
+func (r *Registrar) NewestCards(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, stages []string) (out []Card, err error) {
+	err = r.newest(ctx, p, project, name, stages, func(tx *sqlstore.Tx, cards []Card) error {
+		for i := range cards {
+			switch err := barredCard(ctx, tx, &cards[i]); {
+			case err == nil:
+				out = append(out, cards[i])
+			case pedigree.CodeOf(err) != pedigree.CodeRefused:
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// newest calls f with the newest version of each of the stages that has one.
+func (r *Registrar) newest(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, name pedigree.Name, stages []string, f func(tx *sqlstore.Tx, cards []Card) error) error {
+	return r.store.Read(ctx, pedigree.At{}, func(tx *sqlstore.Tx) error {
 		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
 			return err
 		}
@@ -98,10 +135,12 @@ func (r *Registrar) NewestCards(ctx context.Context, p pedigree.Principal, proje
 		if err != nil {
 			return err
 		}
-		cards, err = tx.Cards(ctx, seqs)
-		return err
+		cards, err := tx.Cards(ctx, seqs)
+		if err != nil {
+			return err
+		}
+		return f(tx, cards)
 	})
-	return cards, err
 }
 
 // CardQuery asks for cards of one project.
@@ -195,7 +234,7 @@ func cursorText[T any](key *T) (string, error) {
 
 // Transition puts a version into one of MLflow's stages; archiveOthers moves those of
 // the model that are there now to Archived, in the same append. It returns
-// [pedigree.CodeNotFound].
+// [pedigree.CodeNotFound], and [pedigree.CodeRefused] for a withdrawn version.
 func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, stage string, archiveOthers bool) (Card, error) {
 	var id string
 	var number pedigree.VersionNumber
@@ -210,12 +249,6 @@ func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pe
 		}
 		v := pedigree.Version{Project: ref.Project, Model: ref.Model, ModelID: id, Number: ref.Version}
 		if err := tx.Stands(ctx, &v); err != nil {
-			return decision{}, err
-		}
-		if err := r.leaveStage(ctx, tx, p, projectID, &v); err != nil {
-			return decision{}, err
-		}
-		if err := r.guardStage(ctx, tx, p, projectID, &v, stage); err != nil {
 			return decision{}, err
 		}
 		number = v.Number
@@ -233,7 +266,14 @@ func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pe
 				}
 			}
 		}
-		return decision{drafts: transitions(v, numbers, moves)}, nil
+		drafts, err := transitions(v, numbers, moves)
+		if err != nil {
+			return decision{}, err
+		}
+		if err := r.leaveStage(ctx, tx, p, projectID, &v); err != nil {
+			return decision{}, err
+		}
+		return decision{drafts: drafts}, r.guardStage(ctx, tx, p, projectID, &v, stage)
 	})
 	if err != nil {
 		return Card{}, err
@@ -243,12 +283,16 @@ func (r *Registrar) Transition(ctx context.Context, p pedigree.Principal, ref pe
 
 // transitions decides the moves of several versions, the oldest first: the order of
 // the log is then that of the numbers.
-func transitions(v pedigree.Version, numbers []pedigree.VersionNumber, to map[pedigree.VersionNumber]string) []pedigree.Draft {
+func transitions(v pedigree.Version, numbers []pedigree.VersionNumber, to map[pedigree.VersionNumber]string) ([]pedigree.Draft, error) {
 	slices.Sort(numbers)
 	var drafts []pedigree.Draft
 	for _, n := range numbers {
 		v.Number = n
-		drafts = append(drafts, v.Transition(to[n])...)
+		moved, err := v.Transition(to[n])
+		if err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, moved...)
 	}
-	return drafts
+	return drafts, nil
 }

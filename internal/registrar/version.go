@@ -282,6 +282,10 @@ func staleApproval(ctx context.Context, tx *sqlstore.Tx, v *pedigree.Version, pr
 // EditVersion changes the description of a version and sets tags on it.
 func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref pedigree.Reference, edit pedigree.VersionEdit, ifMatch *int64) (pedigree.Version, error) {
 	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
+		drafts, err := v.Tag(edit.Tags)
+		if err != nil {
+			return decision{}, err
+		}
 		if text, ok := edit.Tags[pedigree.StageTag]; ok && pedigree.StageOf(text) != pedigree.StageOf(v.Tags[pedigree.StageTag]) {
 			projectID, err := tx.ProjectID(ctx, ref.Project)
 			if err != nil {
@@ -294,8 +298,7 @@ func (r *Registrar) EditVersion(ctx context.Context, p pedigree.Principal, ref p
 				return decision{}, err
 			}
 		}
-		drafts, err := v.Tag(edit.Tags)
-		if err == nil && edit.Description != nil {
+		if edit.Description != nil {
 			var described []pedigree.Draft
 			described, err = v.Describe(*edit.Description)
 			drafts = append(drafts, described...)
