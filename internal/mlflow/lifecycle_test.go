@@ -60,3 +60,64 @@ func TestWithdrawn(t *testing.T) {
 		check("what is left there", newest("Production"), "1 ")
 	})
 }
+
+// TestGated: a client that moves an alias or a stage past a policy is told what is missing, and
+// goes on once that is there.
+func TestGated(t *testing.T) {
+	eachTracker(t, func(t *testing.T, k *tracker) {
+		ctx := t.Context()
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		k.post("registered-models/create", object{"name": "fraud"})
+		k.post("model-versions/create", object{"name": "fraud", "source": "s3://b/k"})
+		policy := pedigree.Policy{Project: "default", Protected: pedigree.Protected{Aliases: []string{"production"}}, Approvals: &pedigree.ApprovalRule{AllowAuthor: true}}
+		_, _, err := k.registrar.ApplyPolicy(ctx, pedigree.Operator, policy, false)
+		must(err)
+		for _, target := range []struct {
+			name pedigree.TargetName
+			spec pedigree.TargetSpec
+		}{
+			{"prod/fraud", pedigree.TargetSpec{Kind: pedigree.TargetOnline, Alias: "live"}},
+			{"prod/batch", pedigree.TargetSpec{Kind: pedigree.TargetOnline, Alias: "nightly", Confirm: pedigree.ConfirmReport}},
+		} {
+			_, err := k.registrar.CreateTarget(ctx, pedigree.Operator, "default", target.name, target.spec)
+			must(err)
+		}
+		alias := func(name string) (string, object) {
+			return "registered-models/alias", object{"name": "fraud", "alias": name, "version": "1"}
+		}
+		stage := object{"name": "fraud", "version": "1", "stage": "Production", "archive_existing_versions": true}
+		denied := func(path string, body object, message string) {
+			t.Helper()
+			k.refused("POST", path, body, 403, "PERMISSION_DENIED", message)
+		}
+		path, body := alias("production")
+		denied(path, body, "moving the protected alias production to fraud/1 is refused: approval")
+		denied("model-versions/transition-stage", stage, "the stage Production for fraud/1 is refused: approval")
+		path, body = alias("live")
+		denied(path, body, "deploying fraud/1 to prod/fraud is refused: approval")
+		_, err = k.registrar.Approve(ctx, pedigree.Operator, pedigree.Reference{Project: "default", Model: "fraud", Version: 1}, pedigree.Review{})
+		must(err)
+		for _, name := range []string{"production", "live"} {
+			k.post(alias(name))
+		}
+		k.post("model-versions/transition-stage", stage)
+		version := k.get("model-versions/get", "name", "fraud", "version", "1")
+		if got := version.text("model_version.current_stage") + " " + version.text("model_version.aliases"); got != "Production [live production]" {
+			t.Errorf("stage and aliases: %s", got)
+		}
+		path, body = alias("nightly")
+		denied(path, body, "the alias nightly is tied to prod/batch, where a deployment is active once it is confirmed")
+		for target, want := range map[pedigree.TargetName]int{"prod/fraud": 1, "prod/batch": 0} { // a stage deploys nothing
+			list, err := k.registrar.Timeline(ctx, pedigree.Operator, "default", target, pedigree.Page{}, pedigree.At{})
+			must(err)
+			if len(list.Items) != want {
+				t.Errorf("%s has %d deployments, want %d", target, len(list.Items), want)
+			}
+		}
+	})
+}

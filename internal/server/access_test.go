@@ -163,13 +163,19 @@ func TestMLflowAccess(t *testing.T) {
 				t.Fatal(err)
 			}
 			root := as(t, r, token.Text)
-			let := func(name string, role pedigree.Role) string {
+			policy := pedigree.Policy{Project: "default", Protected: pedigree.Protected{Aliases: []string{"production"}}, Approvals: &pedigree.ApprovalRule{}}
+			if _, _, err := root.ApplyPolicy(ctx, policy, false); err != nil {
+				t.Fatal(err)
+			}
+			let := func(name string, roles ...pedigree.Role) string {
 				t.Helper()
 				if _, err := root.CreateAccount(ctx, pedigree.NewAccount{Name: pedigree.ActorName(name)}); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := root.AddBinding(ctx, "default", pedigree.NewBinding{Role: role, Member: name}); err != nil {
-					t.Fatal(err)
+				for _, role := range roles {
+					if _, err := root.AddBinding(ctx, "default", pedigree.NewBinding{Role: role, Member: name}); err != nil {
+						t.Fatal(err)
+					}
 				}
 				tok, err := root.CreateToken(ctx, pedigree.NewToken{Account: name})
 				if err != nil {
@@ -178,7 +184,8 @@ func TestMLflowAccess(t *testing.T) {
 				return tok.Text
 			}
 			ann, vic := let("ann", pedigree.Contributor), let("vic", pedigree.Viewer)
-			cmd := exec.CommandContext(ctx, python, filepath.Join("..", "..", "testdata", "mlflow", "access.py"), r.URL(), ann, vic)
+			dep, rev := let("dep", pedigree.Contributor, pedigree.Deployer), let("rev", pedigree.Approver)
+			cmd := exec.CommandContext(ctx, python, filepath.Join("..", "..", "testdata", "mlflow", "access.py"), r.URL(), ann, vic, dep, rev)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)

@@ -1,13 +1,16 @@
 """A client of a registry with accounts: refused without a token, at work with one.
 
-usage: access.py URL TOKEN VIEWER: TOKEN is of a contributor, VIEWER of a viewer.
+usage: access.py URL TOKEN VIEWER DEPLOYER APPROVER: TOKEN is of a contributor, VIEWER of a
+viewer, DEPLOYER of a contributor who may deploy, APPROVER of an approver. The alias production
+is protected, and needs an approval.
 """
 
 import os
 import sys
 import tempfile
+import urllib.request
 
-url, token, viewer = sys.argv[1:4]
+url, token, viewer, deployer, approver = sys.argv[1:6]
 os.environ["MLFLOW_TRACKING_URI"] = url
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
@@ -21,11 +24,11 @@ def as_nobody():
         os.environ.pop(name, None)
 
 
-def refused(what, code, f):
+def refused(what, code, f, why=""):
     try:
         f()
     except MlflowException as e:
-        assert e.error_code == code, f"{what}: {e.error_code}: {e}"
+        assert e.error_code == code and why in str(e), f"{what}: {e.error_code}: {e}"
         print(what, "is refused:", e.error_code)
         return
     raise AssertionError(what + " is not refused")
@@ -64,3 +67,29 @@ os.environ["MLFLOW_TRACKING_PASSWORD"] = viewer
 assert client.get_model_version("access", version.version).name == "access"
 refused("a viewer's alias", "PERMISSION_DENIED", lambda: client.set_registered_model_alias("access", "champion", version.version))
 refused("a viewer's run", "PERMISSION_DENIED", lambda: client.create_run("0"))
+
+
+def alias():
+    client.set_registered_model_alias("access", "production", version.version)
+
+
+def stage():
+    return client.transition_model_version_stage("access", version.version, "Production")
+
+
+os.environ["MLFLOW_TRACKING_PASSWORD"] = token
+refused("a contributor's protected alias", "PERMISSION_DENIED", alias, "deployments.write")
+refused("a contributor's protected stage", "PERMISSION_DENIED", stage, "deployments.write")
+os.environ["MLFLOW_TRACKING_PASSWORD"] = deployer
+refused("an alias without an approval", "PERMISSION_DENIED", alias, "moving the protected alias production to access/1 is refused: approval")
+refused("a stage without an approval", "PERMISSION_DENIED", stage, "the stage Production for access/1 is refused: approval")
+approve = urllib.request.Request(
+    f"{url}/api/v1/projects/default/models/access/versions/1/approval/approve",
+    method="POST",
+    headers={"Authorization": f"Bearer {approver}"},
+)
+urllib.request.urlopen(approve)
+alias()
+assert stage().current_stage == "Production"
+assert client.get_model_version_by_alias("access", "production").version == version.version
+print("approved, the alias and the stage move")
