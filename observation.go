@@ -55,6 +55,8 @@ type TargetStatus struct {
 	Current   *Deployment  `json:"current,omitempty"`
 	Pending   *Deployment  `json:"pending,omitempty"`
 	Others    []Deployment `json:"others,omitempty"` // canaries and shadows
+	// Withdrawn says that the version of Current is barred, and still runs.
+	Withdrawn bool `json:"withdrawn,omitempty"`
 	// Rollback says whether the way back is open; nil for a target that is not protected
 	// or was not looked at yet.
 	Rollback  *Readiness `json:"rollback,omitempty"`

@@ -43,7 +43,7 @@ func (b *bench) lifecycle(ctx context.Context, database string) (err error) {
 	if err != nil {
 		return err
 	}
-	t := b.report.table("Deploy, and ask what ran when", "Deploying judges the version by the policies, which there are none of, and appends three or four events: opened, activated, the tied alias moved. "+
+	t := b.report.table("Deploy, and ask what ran when", "Deploying judges the version by the policies, which there are none of, and appends three or four events: opened, activated, the tied alias moved. A rollback finds what ran before, checks it, its files among it, and appends the same. "+
 		"which --at asks for moments of the whole past of the old target.", columns...)
 	for _, res := range results {
 		t.add(res.cells(r)...)
@@ -73,11 +73,18 @@ func lifecycleLoads(began, ended time.Time) []*load {
 			return post("targets/"+string(target(client))+"/deployments", map[string]string{"version": fmt.Sprintf("fraud/%d", 1+n%2)}, key)
 		}
 	}
+	own := deploy(lifecycleTarget)
 	which := func(_, _ int) []byte {
 		at := began.Add(time.Duration(mathrand.Int64N(int64(ended.Sub(began)) + 1)))
 		return get("which?" + url.Values{"what": {string(oldTarget)}, "as_of": {at.UTC().Format(time.RFC3339Nano)}}.Encode())
 	}
-	own := deploy(lifecycleTarget)
+	back := func(client, n int) []byte {
+		target := "targets/" + string(lifecycleTarget(client))
+		if n%2 == 0 {
+			return post(target+"/deployments", map[string]string{"version": "fraud/1"}, "")
+		}
+		return post(target+"/rollback", map[string]string{"reason": "the bench"}, "")
+	}
 	shared := deploy(func(int) pedigree.TargetName { return lifecycleTarget(0) })
 	old := deploy(func(int) pedigree.TargetName { return oldTarget })
 	now := fixed(get("which?what=" + url.QueryEscape(string(oldTarget))))
@@ -87,6 +94,8 @@ func lifecycleLoads(began, ended time.Time) []*load {
 		{name: "which, the old target", clients: 16, want: 200, next: now},
 		{name: "deploy, a target each", clients: 1, want: 201, next: own},
 		{name: "deploy, a target each", clients: 16, want: 201, next: own},
+		{name: "deploy and roll back in turn, a target each", clients: 1, want: 201, next: back},
+		{name: "deploy and roll back in turn, a target each", clients: 16, want: 201, next: back},
 		{name: "deploy, all to one target", clients: 16, want: 201, next: shared},
 		{name: "deploy, the old target", clients: 1, want: 201, next: old},
 	}

@@ -378,6 +378,11 @@ func (a *app) deploymentPage(p page, d *pedigree.Deployment) {
 	if d.Bad {
 		p.line("BAD", d.BadReason)
 	}
+	p.overridden(d)
+}
+
+// overridden shows the checks that a deployment passed by name: loudly, wherever it is shown.
+func (p page) overridden(d *pedigree.Deployment) {
 	for _, c := range d.Decision.Overridden() {
 		p.line("OVERRIDDEN", c.Name+": "+c.Message, "because: "+c.Reason)
 	}

@@ -137,6 +137,7 @@ func (a *app) versionPage(w io.Writer, v *pedigree.Version, asOf string, running
 			label = "runs at"
 		}
 		p.line(label, string(d.Target), string(d.Role)+", "+string(d.State), "since "+a.since(since))
+		p.overridden(d)
 	}
 	p.line("imported", importedLine(v.Imported))
 	p.text("description", v.Description)

@@ -299,6 +299,10 @@ func (a *app) statusPage(w io.Writer, s *pedigree.TargetStatus) {
 		p.line("runs", a.deployed(s.Current), "since "+a.since(*s.Current.ActiveAt), s.Current.ID)
 		p.line("image", s.Current.Image)
 		p.line("config", s.Current.Config)
+		if s.Withdrawn {
+			p.line("", "WITHDRAWN: what runs is barred; go back: pedigree rollback "+string(t.Name))
+		}
+		p.overridden(s.Current)
 	} else {
 		p.line("runs", "nothing")
 	}
@@ -317,6 +321,11 @@ func (a *app) statusPage(w io.Writer, s *pedigree.TargetStatus) {
 				if c.State == pedigree.CheckFailed {
 					p.line("", c.Message)
 				}
+			}
+		}
+		for _, c := range r.Checks {
+			if c.State == pedigree.CheckWarned {
+				p.line("", "mind: "+c.Message)
 			}
 		}
 	}

@@ -202,6 +202,9 @@ func (a *app) statusOfAll(ctx context.Context) error {
 		if s.Current != nil {
 			desired = a.deployed(s.Current)
 		}
+		if s.Withdrawn {
+			desired += " (WITHDRAWN)"
+		}
 		if s.Pending != nil {
 			desired += " → " + a.deployed(s.Pending)
 		}

@@ -319,6 +319,57 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
+// TestDeploymentNotice: a webhook of a model hears of its deployments, with the names by
+// which somebody can act.
+func TestDeploymentNotice(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		r, rc, ctx := mustRegistrar(t, database, allowed), newReceiver(t), context.Background()
+		for _, name := range []pedigree.Name{"fraud", "churn"} {
+			mustModel(t, r, name)
+			if _, err := r.Register(ctx, me, "default", name, pedigree.Registration{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := r.CreateTarget(ctx, me, "default", "prod/fraud-api", pedigree.TargetSpec{Kind: pedigree.TargetOnline, Alias: "production", Confirm: pedigree.ConfirmReport}); err != nil {
+			t.Fatal(err)
+		}
+		mustWebhook(t, r, "default", rc.URL, func(spec *registrar.NewWebhook) { spec.Models = &[]string{"fraud"} })
+		run(t, r, newClock(), nil)
+		var ids []string
+		for _, name := range []pedigree.Name{"churn", "fraud"} {
+			d, err := r.Deploy(ctx, me, pedigree.Reference{Project: "default", Model: name, Version: 1}, "prod/fraud-api", pedigree.Deploy{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, d.ID)
+		}
+		if _, err := r.ReportDeployment(ctx, me, ids[1], pedigree.DeploymentReport{State: pedigree.DeploymentActive}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.EndDeployment(ctx, me, ids[1], ""); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "all deliveries", func() bool { return len(rc.taken()) == 4 })
+		want := map[pedigree.EventType]pedigree.NoticeData{
+			pedigree.DeploymentOpened:    {Role: pedigree.RolePrimary},
+			pedigree.DeploymentActivated: {Role: pedigree.RolePrimary},
+			pedigree.AliasMoved:          {Alias: "production"},
+			pedigree.DeploymentEnded:     {},
+		}
+		for _, got := range rc.taken() {
+			d := got.Data
+			w, ok := want[got.Type]
+			if !ok || d.Project != "default" || d.Model != "fraud" || d.Version != 1 || d.Deployment != ids[1] || d.Role != w.Role || d.Alias != w.Alias {
+				t.Errorf("got %s: %+v", got.Type, d)
+			}
+			if d.Target != "prod/fraud-api" && got.Type != pedigree.AliasMoved {
+				t.Errorf("%s names no target: %+v", got.Type, d)
+			}
+			delete(want, got.Type)
+		}
+	})
+}
+
 func checkSignature(t testing.TB, got received, secret string) {
 	t.Helper()
 	key, err := pedigree.WebhookKey(secret)

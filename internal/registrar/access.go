@@ -80,7 +80,7 @@ func (c *accessCache) keep(seq int64, f func()) {
 func (r *Registrar) authorise(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, permission pedigree.Permission, project pedigree.ProjectName) error {
 	seq := tx.Access()
 	if seq < 0 || p.Trusted() {
-		return nil
+		return tx.Authorised
 	}
 	rights, err := r.rights(ctx, tx, p, seq)
 	if err != nil {
@@ -90,7 +90,10 @@ func (r *Registrar) authorise(ctx context.Context, tx *sqlstore.Tx, p pedigree.P
 	if err != nil {
 		return err
 	}
-	return r.judge(ctx, p, rights, permission, project, id)
+	if err := r.judge(ctx, p, rights, permission, project, id); err != nil {
+		return err
+	}
+	return tx.Authorised
 }
 
 // may is authorise for a method that opens no transaction, and returns the size of the

@@ -775,3 +775,79 @@ func TestLeaveProtectedStage(t *testing.T) {
 		want(t, "delete what is in no stage", err, "")
 	})
 }
+
+// TestOtherProjectsRefer: what another project made of a version is told in no list to whom
+// may not know that project; and nobody refers to a version that is an id to them.
+func TestOtherProjectsRefer(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 2)
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{})
+		r.mustDeploy(t, 1, "prod/fraud", pedigree.Deploy{})
+		r.mustDeploy(t, 2, "prod/fraud", pedigree.Deploy{})
+		e := mustEnable(t, r)
+		if _, err := e.CreateProject(ctx, e.root, "secret", ""); err != nil {
+			t.Fatal(err)
+		}
+		bob, ann := e.account(t, "bob", "contributor@secret", "reader"), e.account(t, "ann", "viewer", "oncall")
+		made := pedigree.Registration{CreateModel: true, Record: pedigree.Record{Parents: []pedigree.Parent{{Relation: pedigree.DerivedFrom, Reference: "default/fraud/2"}}}}
+		if _, err := e.Register(ctx, bob, "secret", "x", made); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			name string
+			who  pedigree.Principal
+			sees bool
+		}{{"whoever may read both", bob, true}, {"whoever may read one", ann, false}} {
+			list, err := e.Changes(ctx, tt.who, "default", "", "fraud", time.Time{}, time.Now().Add(time.Hour), pedigree.Page{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			changes := 0
+			for _, item := range list.Items {
+				if strings.Contains(item.Envelope, "version.registered") {
+					changes++
+				}
+			}
+			same(t, tt.name+": registrations among the changes", changes, map[bool]int{true: 3, false: 2}[tt.sees])
+			plan, err := e.PlanRollback(ctx, tt.who, "default", "prod/fraud", pedigree.Rollback{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, tt.name+": what was made of it", len(plan.Downstream) == 1, tt.sees)
+		}
+		m, err := e.Model(ctx, e.root, "default", "fraud", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made.Record.Parents = []pedigree.Parent{{Relation: pedigree.DerivedFrom, ModelID: m.ID, Version: 2, URI: "https://example.org/base"}}
+		_, err = e.Register(ctx, bob, "secret", "x", made)
+		mustRefuse(t, "a parent by its id", err, pedigree.CodeInvalid, "by reference")
+	})
+}
+
+// TestRepeatedCallAsksAgain: the answer of a call that is repeated with its key is for whom
+// may still make the call.
+func TestRepeatedCallAsksAgain(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		e := mustEnable(t, r)
+		eve := e.account(t, "eve", "admin")
+		eve.IdempotencyKey, eve.Fingerprint = "k", "f"
+		create := func() (pedigree.Webhook, error) {
+			return e.CreateWebhook(ctx, eve, "default", registrar.NewWebhook{Format: pedigree.FormatStandard, WebhookEdit: pedigree.WebhookEdit{URL: new("https://ci.example.org/hook")}})
+		}
+		first, err := create()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := create()
+		want(t, "repeated", err, "")
+		same(t, "the same webhook", again.ID, first.ID)
+		e.grant(t, "eve", "viewer", "default")
+		e.revoke(t, "eve", "admin", "default")
+		again, err = create()
+		want(t, "repeated without the role", err, pedigree.CodeForbidden)
+		same(t, "its secret", again.Secret, "")
+	})
+}

@@ -86,6 +86,13 @@ func (r *Registrar) status(ctx context.Context, tx *sqlstore.Tx, id string) (ped
 			s.Others = append(s.Others, d)
 		}
 	}
+	if d := s.Current; d != nil {
+		v := pedigree.Version{Project: d.Project, Model: d.Model, ModelID: d.ModelID, Number: d.Version}
+		if err := tx.Stands(ctx, &v); err != nil && pedigree.CodeOf(err) != pedigree.CodeNotFound {
+			return s, err
+		}
+		s.Withdrawn = v.Withdrawn != nil
+	}
 	if s.Protected {
 		if s.Rollback, err = tx.Readiness(ctx, id); err != nil {
 			return s, err
@@ -180,6 +187,14 @@ func (r *Registrar) Changes(ctx context.Context, p pedigree.Principal, project p
 			items = items[:page.Size()]
 			out.Next = encodeCursor(items[len(items)-1].Seq)
 		}
+		if err != nil {
+			return err
+		}
+		reach, err := r.reach(ctx, tx, p, pedigree.LogRead)
+		if err != nil {
+			return err
+		}
+		items, err = reach.redact(ctx, tx, items, true) // other projects refer to what is here
 		out.Items, out.AsOf = append(out.Items, items...), tx.AsOf()
 		return err
 	})

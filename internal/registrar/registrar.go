@@ -145,8 +145,11 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 				if err := r.known(ctx, tx, p); err != nil {
 					return err
 				}
-				if replayed, err = tx.Replay(ctx, p); replayed != nil || err != nil {
+				if replayed, err = tx.Replay(ctx, p); err != nil {
 					return err
+				}
+				if replayed != nil { // rights are today's, also for the answer of yesterday
+					return mayStill(tx, f)
 				}
 			}
 			d, err := f(tx)
@@ -165,6 +168,19 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 		}
 		return appended, err
 	}
+}
+
+// errMay ends a decision whose caller may make it.
+var errMay = errors.New("the caller may")
+
+// mayStill says whether the caller of a repeated call may still make it. Every decision
+// begins with the check of rights, and goes no further here.
+func mayStill(tx *sqlstore.Tx, f func(tx *sqlstore.Tx) (decision, error)) error {
+	tx.Authorised = errMay
+	if _, err := f(tx); err != nil && !errors.Is(err, errMay) {
+		return err
+	}
+	return nil
 }
 
 // seqAt is the moment of an append, for reading what it made.

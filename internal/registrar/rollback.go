@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,11 @@ func (r *Registrar) PlanRollback(ctx context.Context, p pedigree.Principal, proj
 		if err := out.Decision.Override(rollback.Overrides); err != nil {
 			return err
 		}
-		return plan.affected(ctx, tx, &out)
+		reach, err := r.reach(ctx, tx, p, pedigree.RecordsRead)
+		if err != nil {
+			return err
+		}
+		return plan.affected(ctx, tx, &out, &reach)
 	})
 	return out, err
 }
@@ -235,8 +240,9 @@ func (r *Registrar) bytesCheck(ctx context.Context, v *pedigree.Version, deploym
 	return pedigree.Check{Name: pedigree.CheckBytes, State: pedigree.CheckPassed, Message: message}
 }
 
-// affected adds what was made since the deployment that is left became active.
-func (plan *rollbackPlan) affected(ctx context.Context, tx *sqlstore.Tx, out *pedigree.RollbackPlan) error {
+// affected adds what was made since the deployment that is left became active, as far as it
+// is within reach.
+func (plan *rollbackPlan) affected(ctx context.Context, tx *sqlstore.Tx, out *pedigree.RollbackPlan, within *reach) error {
 	d := plan.From
 	if d == nil || d.ActiveSeq == nil {
 		return nil
@@ -249,8 +255,19 @@ func (plan *rollbackPlan) affected(ctx context.Context, tx *sqlstore.Tx, out *pe
 	if err != nil {
 		return err
 	}
+	seqs = slices.DeleteFunc(seqs, func(seq int64) bool { return seq < *d.ActiveSeq })
 	items, err := tx.Summaries(ctx, seqs)
+	if err != nil {
+		return err
+	}
 	for _, s := range items {
+		id, err := tx.ProjectID(ctx, s.Project)
+		if err != nil {
+			return err
+		}
+		if !within.has(id) {
+			continue
+		}
 		v := pedigree.Version{Project: s.Project, Model: s.Model, Number: s.Number}
 		out.Downstream = append(out.Downstream, v.Reference().String())
 	}

@@ -148,7 +148,7 @@ func (r *Registrar) resolveParents(ctx context.Context, tx *sqlstore.Tx, by pedi
 	for i := range parents {
 		p := &parents[i]
 		if p.Reference == "" {
-			if p.ModelID != "" && p.URI == "" {
+			if p.ModelID != "" { // an id says nothing of whether the caller may know of it
 				return pedigree.Errorf(pedigree.CodeInvalid, "name a parent by reference, as in fraud/6")
 			}
 			continue

@@ -126,7 +126,29 @@ func (s *search) digest(ctx context.Context, kind, digest string) error {
 	if _, err := pedigree.ParseDigest(digest); err != nil {
 		return err
 	}
-	seqs, err := s.tx.WithAttribute(ctx, "artifact", "artifact.digest", digest, maxFindings)
+	if err := s.versionsWith(ctx, kind, "artifact", "artifact.digest", digest); err != nil || len(s.found) > 0 {
+		return err
+	}
+	return s.image(ctx, digest)
+}
+
+// image looks for deployments with an image: those that stand, else those that did; and
+// then for versions that were made in it.
+func (s *search) image(ctx context.Context, image string) error {
+	for _, standing := range []bool{true, false} {
+		err := s.deployments(ctx, "image", func() ([]pedigree.Deployment, error) {
+			return s.tx.Deployments(ctx, sqlstore.DeploymentQuery{Image: image, Standing: standing, Before: -1, Limit: maxFindings})
+		})
+		if err != nil || len(s.found) > 0 {
+			return err
+		}
+	}
+	return s.versionsWith(ctx, "image", "runtime", "runtime.image", image)
+}
+
+// versionsWith adds the versions with a value of an attribute.
+func (s *search) versionsWith(ctx context.Context, kind, field, key, value string) error {
+	seqs, err := s.tx.WithAttribute(ctx, field, key, value, maxFindings)
 	if err != nil {
 		return err
 	}
@@ -139,16 +161,7 @@ func (s *search) digest(ctx context.Context, kind, digest string) error {
 			return err
 		}
 	}
-	if len(s.found) > 0 {
-		return nil
-	}
-	return s.image(ctx, digest)
-}
-
-func (s *search) image(ctx context.Context, image string) error {
-	return s.deployments(ctx, "image", func() ([]pedigree.Deployment, error) {
-		return s.tx.Deployments(ctx, sqlstore.DeploymentQuery{Image: image, Standing: true, Before: -1, Limit: maxFindings})
-	})
+	return nil
 }
 
 // version adds where a version stands, or the version alone where it stands nowhere.

@@ -96,6 +96,11 @@ func TestWhich(t *testing.T) {
 				t.Errorf("%s at %q: got %q, %v, want %q", tt.what, tt.at, got, err, tt.want)
 			}
 		}
+		r.mustDeploy(t, 3, "prod/b", pedigree.Deploy{Image: "example.org/gone:1"})
+		r.mustDeploy(t, 2, "prod/b", pedigree.Deploy{})
+		if got, err := r.found(t, me, "example.org/gone:1", now); err != nil || got != "image fraud/3 prod/b superseded" {
+			t.Errorf("an image that ran before: got %q, %v", got, err)
+		}
 		for _, tt := range []struct {
 			what string
 			at   pedigree.At

@@ -443,6 +443,9 @@ type Tx struct {
 	// access is the last event that moved [pedigree.AccessKey], whatever tx's moment is:
 	// rights are always today's. It is -1 while the registry has no accounts.
 	access int64
+	// Authorised is what a check of rights returns that succeeds: nil, but where nothing is
+	// to be done beyond it.
+	Authorised error
 	// checks are the subjects that a decision rests on.
 	checks map[string]int64
 	// runs are what the writer has locked, see [Tx.lockRuns]; pending are statements on
