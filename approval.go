@@ -35,6 +35,10 @@ type Approval struct {
 	Opinions []Opinion `json:"opinions,omitempty"`
 	// Conditions are those of the approvals that count, met or not.
 	Conditions []Condition `json:"conditions,omitempty"`
+	// Refused is the last rejection or revocation, until as many people approve the version
+	// after it as must; nil without one. A new request, and an amendment, change the state
+	// and not this: they say nothing about what was found wrong.
+	Refused *Opinion `json:"refused,omitempty"`
 
 	authors int // of Have, who made the version
 }
@@ -77,6 +81,14 @@ type Opinion struct {
 	// something else since or a new request began.
 	Stale bool `json:"stale,omitempty"`
 	Past  bool `json:"past,omitempty"`
+}
+
+// why is the verdict with its comment, where that was not erased.
+func (o *Opinion) why() string {
+	if o.Comment == "" {
+		return string(o.Verdict)
+	}
+	return string(o.Verdict) + ": " + o.Comment
 }
 
 // Condition is something that an approval asks for: an expression that must hold where the
@@ -262,6 +274,10 @@ func (v *Version) MeetCondition(id, comment string) ([]Draft, error) {
 func FoldApproval(events []Event, need int, now time.Time) (*Approval, error) {
 	a := &Approval{Need: max(need, 1)}
 	revoked := false
+	refuse := func() { // by the opinion that was added last
+		o := a.Opinions[len(a.Opinions)-1]
+		a.Refused = &o
+	}
 	for i := range events {
 		e := &events[i]
 		switch e.Type {
@@ -275,11 +291,17 @@ func FoldApproval(events []Event, need int, now time.Time) (*Approval, error) {
 				return nil, err
 			}
 			revoked = false
+			if e.Type == ApprovalRejected {
+				refuse()
+			} else if a.decided(e.Time) {
+				a.Refused = nil
+			}
 		case ApprovalRevoked:
 			o := Opinion{Seq: e.Seq, At: e.Time, By: e.Actor, Verdict: VerdictRevoke, Comment: e.String("comment")}
 			a.past(func(o Opinion) bool { return o.Verdict == VerdictApprove })
 			a.Opinions = append(a.Opinions, o)
 			revoked = true
+			refuse()
 		case ApprovalConditionMet:
 			id := e.String("condition")
 			if i := slices.IndexFunc(a.Conditions, func(c Condition) bool { return c.ID == id }); i >= 0 {
@@ -343,6 +365,22 @@ func (a *Approval) past(which func(Opinion) bool) {
 func (a *Approval) drop(o *Opinion) {
 	prefix := strconv.FormatInt(o.Seq, 10) + "."
 	a.Conditions = slices.DeleteFunc(a.Conditions, func(c Condition) bool { return strings.HasPrefix(c.ID, prefix) })
+}
+
+// decided says whether as many approve the version at a moment as must, and nobody rejects
+// it.
+func (a *Approval) decided(now time.Time) bool {
+	have := 0
+	for i := range a.Opinions {
+		switch o := &a.Opinions[i]; {
+		case o.Past || o.Stale:
+		case o.Verdict == VerdictReject:
+			return false
+		case o.Verdict == VerdictApprove && (o.ExpiresAt == nil || o.ExpiresAt.After(now)):
+			have++
+		}
+	}
+	return have >= a.Need
 }
 
 // settle computes the state.
@@ -488,6 +526,8 @@ func (v *Version) approvalCheck(rules []ApprovalRule) (Check, bool) {
 		return passed(CheckApproval, "%d of %d approve it", have, need), true
 	case a.Have >= need:
 		return failed(CheckApproval, "pedigree approve "+ref.String()+" (somebody else than its authors)", "%d of %d approve it: what its authors say does not count any more", have, need), true
+	case a.Refused != nil: // asked again, or amended since
+		return failed(CheckApproval, "pedigree approve "+ref.String()+" (somebody else than its authors)", "%s was %s; %d of %d approve it since", ref, a.Refused.why(), have, need), true
 	case a.State == ApprovalOutOfDate:
 		return failed(CheckApproval, request, "the approval of %s is stale: its record was amended since", ref), true
 	case a.State == ApprovalExpired:

@@ -181,6 +181,50 @@ func TestApprovalState(t *testing.T) {
 	}
 }
 
+// TestApprovalRefused: what was found wrong with a version stands until it is approved
+// again; asking and amending say nothing about it.
+func TestApprovalRefused(t *testing.T) {
+	one, two := rules(ApprovalRule{}), rules(ApprovalRule{Count: 2})
+	short := rules(ApprovalRule{ValidFor: Duration(time.Hour)})
+	for _, tt := range []struct {
+		name     string
+		policies Policies
+		steps    []string
+		want     Verdict
+	}{
+		{"nothing", one, []string{"asked please", "ann approves"}, ""},
+		{"rejected", one, []string{"ann rejects"}, VerdictReject},
+		{"revoked", one, []string{"ann approves", "revoked"}, VerdictRevoke},
+		{"rejected and asked again", one, []string{"ann rejects", "asked again"}, VerdictReject},
+		{"revoked and asked again", one, []string{"ann approves", "revoked", "asked again"}, VerdictRevoke},
+		{"rejected and amended", one, []string{"ann rejects", "amended metrics"}, VerdictReject},
+		{"rejected, amended and asked again", one, []string{"ann rejects", "amended metrics", "asked again"}, VerdictReject},
+		{"approved again", one, []string{"ann rejects", "asked again", "bob approves"}, ""},
+		{"by whom it was rejected", one, []string{"ann rejects", "ann approves"}, ""},
+		{"under a rejection that stands", one, []string{"ann rejects", "bob approves"}, VerdictReject},
+		{"and asked again", one, []string{"ann rejects", "bob approves", "asked again"}, VerdictReject},
+		{"one of two", two, []string{"ann rejects", "asked again", "bob approves"}, VerdictReject},
+		{"two of two", two, []string{"ann rejects", "asked again", "bob approves", "eve approves"}, ""},
+		{"two that never were at once", two, []string{"ann rejects", "asked again", "bob approves", "amended metrics", "eve approves"}, VerdictReject},
+		{"approved, and stale since", one, []string{"ann rejects", "ann approves", "amended metrics"}, ""},
+		{"approved, and expired since", short, []string{"ann rejects", "ann approves", "a day passes"}, ""},
+		{"approved before it was revoked", one, []string{"ann approves", "revoked", "amended metrics"}, VerdictRevoke},
+		{"the last of two", one, []string{"ann rejects", "bob approves", "revoked"}, VerdictRevoke},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := reviewed{policies: tt.policies}
+			for _, s := range tt.steps {
+				r.step(t, s)
+			}
+			var got Verdict
+			if o := r.version(t).Approval.Refused; o != nil {
+				got = o.Verdict
+			}
+			checkEqual(t, "refused", got, tt.want)
+		})
+	}
+}
+
 // TestApprovalExpiry: an approval holds until the moment it names, and no longer; of more
 // approvals than needed, the last that is needed ends it.
 func TestApprovalExpiry(t *testing.T) {

@@ -56,12 +56,13 @@ type Rollback struct {
 }
 
 // RollbackChecks looks at what could speak against restoring v: what was decided about it,
-// and whether it is still whole. bytes and schema are the findings about the stored bytes and
-// the target's schema.
+// and whether it is still whole. rules are the approval rules that hold at the target; bytes
+// and schema are the findings about the stored bytes and the target's schema.
 //
-// What is rejected, revoked, withdrawn, erased or damaged stops a rollback; what is expired
-// or stale is told, since going back to it may still be the least evil at night.
-func RollbackChecks(v *Version, to *Deployment, bytes, schema Check) []Check {
+// What is rejected, revoked, withdrawn, erased or damaged stops a rollback; what is expired,
+// stale or was never approved is told, since going back to it may still be the least evil at
+// night.
+func RollbackChecks(v *Version, to *Deployment, rules []ApprovalRule, bytes, schema Check) []Check {
 	ref := v.Reference()
 	var out []Check
 	add := func(bad bool, c Check) {
@@ -72,15 +73,7 @@ func RollbackChecks(v *Version, to *Deployment, bytes, schema Check) []Check {
 	if w := v.Withdrawn; w != nil {
 		out = append(out, failed(CheckWithdrawn, "pedigree rollback "+string(to.Target)+" --to another version", "%s was withdrawn: %s", ref, w.Reason))
 	}
-	state := ApprovalNone
-	if v.Approval != nil {
-		state = v.Approval.State
-	}
-	add(state == ApprovalRefused, failed(CheckRejected, "", "%s was rejected since", ref))
-	add(state == ApprovalWithdrawn, failed(CheckRevoked, "", "the approval of %s was revoked", ref))
-	add(state == ApprovalExpired, warned(CheckExpired, "the approval of %s has expired", ref))
-	add(state == ApprovalOutOfDate, warned(CheckStale, "the record of %s was amended after it was approved", ref))
-	add(state == ApprovalApproved, passed(CheckApproval, "%s is approved", ref))
+	out = append(out, v.approvalStands(rules)...)
 	add(slices.Contains(v.Erased, "artifact"), failed(CheckErased, "", "the artifact of %s was erased", ref))
 	add(v.Archived, warned(CheckArchived, "%s is archived", ref))
 	add(bytes.Name != "", bytes)
@@ -95,6 +88,31 @@ func RollbackChecks(v *Version, to *Deployment, bytes, schema Check) []Check {
 		out = append(out, passed(CheckImage, "%s", image))
 	}
 	return out
+}
+
+// approvalStands looks at what was decided about v since it ran: what was found wrong with it
+// stops a rollback until it is approved again, whatever was asked or amended meanwhile.
+func (v *Version) approvalStands(rules []ApprovalRule) []Check {
+	ref, a := v.Reference(), v.Approval
+	if a == nil {
+		a = &Approval{State: ApprovalNone}
+	}
+	switch o := a.Refused; {
+	case o != nil && o.Verdict == VerdictReject:
+		return []Check{failed(CheckRejected, "", "%s was %s", ref, o.why())}
+	case o != nil:
+		return []Check{failed(CheckRevoked, "", "the approval of %s was %s", ref, o.why())}
+	case a.State == ApprovalExpired:
+		return []Check{warned(CheckExpired, "the approval of %s has expired", ref)}
+	case a.State == ApprovalOutOfDate:
+		return []Check{warned(CheckStale, "the record of %s was amended after it was approved", ref)}
+	case a.State == ApprovalApproved:
+		return []Check{passed(CheckApproval, "%s is approved", ref)}
+	}
+	if c, ok := v.approvalCheck(rules); ok && c.State == CheckFailed {
+		return []Check{warned(CheckApproval, "%s", c.Message)}
+	}
+	return nil
 }
 
 // SchemaCheck says whether the signature of v fills what t logs; a check without a name

@@ -20,6 +20,9 @@ func TestRollbackChecks(t *testing.T) {
 	at := func(state ApprovalState) func(*Version) {
 		return func(v *Version) { v.Approval = &Approval{State: state} }
 	}
+	refused := func(state ApprovalState, verdict Verdict) func(*Version) {
+		return func(v *Version) { v.Approval = &Approval{State: state, Refused: &Opinion{Verdict: verdict}} }
+	}
 	image := "image passed"
 	for _, tt := range []struct {
 		name          string
@@ -31,8 +34,12 @@ func TestRollbackChecks(t *testing.T) {
 		{"no approval", func(*Version) {}, Check{}, Check{}, image},
 		{"nobody asked", at(ApprovalNone), Check{}, Check{}, image},
 		{"asked", at(ApprovalAsked), Check{}, Check{}, image},
-		{"rejected", at(ApprovalRefused), Check{}, Check{}, "rejected failed, " + image},
-		{"revoked", at(ApprovalWithdrawn), Check{}, Check{}, "revoked failed, " + image},
+		{"rejected", refused(ApprovalRefused, VerdictReject), Check{}, Check{}, "rejected failed, " + image},
+		{"revoked", refused(ApprovalWithdrawn, VerdictRevoke), Check{}, Check{}, "revoked failed, " + image},
+		{"rejected and asked again", refused(ApprovalAsked, VerdictReject), Check{}, Check{}, "rejected failed, " + image},
+		{"revoked and asked again", refused(ApprovalAsked, VerdictRevoke), Check{}, Check{}, "revoked failed, " + image},
+		{"rejected and amended", refused(ApprovalNone, VerdictReject), Check{}, Check{}, "rejected failed, " + image},
+		{"rejected, stale", refused(ApprovalOutOfDate, VerdictReject), Check{}, Check{}, "rejected failed, " + image},
 		{"expired", at(ApprovalExpired), Check{}, Check{}, "expired warned, " + image},
 		{"stale", at(ApprovalOutOfDate), Check{}, Check{}, "stale warned, " + image},
 		{"withdrawn", func(v *Version) { v.Withdrawn = &Withdrawal{Reason: "leak"} }, Check{}, Check{}, "withdrawn failed, " + image},
@@ -44,12 +51,12 @@ func TestRollbackChecks(t *testing.T) {
 		{"an environment alone", func(v *Version) { v.Record.Runtime.Image = "" }, Check{}, Check{}, "image warned"},
 		{"all at once", func(v *Version) {
 			v.Withdrawn, v.Archived, v.Erased = &Withdrawal{Reason: "leak"}, true, []string{"artifact"}
-			at(ApprovalRefused)(v)
+			refused(ApprovalRefused, VerdictReject)(v)
 		}, failed(CheckBytes, "", "gone"), Check{}, "withdrawn failed, rejected failed, erased failed, archived warned, bytes failed, " + image},
 	} {
 		v := testVersion(t)
 		tt.change(&v)
-		checks := RollbackChecks(&v, &Deployment{Target: "prod/fraud"}, tt.bytes, tt.schema)
+		checks := RollbackChecks(&v, &Deployment{Target: "prod/fraud"}, nil, tt.bytes, tt.schema)
 		checkEqual(t, tt.name, states(checks), tt.want)
 		for _, c := range checks {
 			if c.Message == "" {
@@ -57,9 +64,20 @@ func TestRollbackChecks(t *testing.T) {
 			}
 		}
 	}
+	for state, want := range map[ApprovalState]string{
+		ApprovalNone: "approval warned", ApprovalAsked: "approval warned", ApprovalExpired: "expired warned", ApprovalOutOfDate: "stale warned",
+		ApprovalApproved: "approval passed",
+	} {
+		v := testVersion(t)
+		at(state)(&v)
+		checks := RollbackChecks(&v, &Deployment{}, []ApprovalRule{{}}, Check{}, Check{})
+		checkEqual(t, string(state)+" where a rule asks", states(checks), want+", "+image)
+	}
 	v := testVersion(t)
+	checks := RollbackChecks(&v, &Deployment{}, []ApprovalRule{{}}, Check{}, Check{})
+	checkEqual(t, "nobody was ever asked, where a rule asks", states(checks), "approval warned, "+image)
 	v.Record.Runtime = nil
-	checks := RollbackChecks(&v, &Deployment{Image: "example.com/serve:1%d"}, Check{}, Check{})
+	checks = RollbackChecks(&v, &Deployment{Image: "example.com/serve:1%d"}, nil, Check{}, Check{})
 	checkEqual(t, "the image of the deployment", checks[0].Message, "example.com/serve:1%d")
 }
 

@@ -136,9 +136,11 @@ type card struct {
 	note                string // the rollback note
 	makers              map[string]bool
 	requester, asked    string // who asked last, and the words
-	wasAsked, touched   bool   // in this round; ever
+	wasAsked            bool   // in this round
 	said                map[string]opinion
 	revoked             bool
+	bad                 string // the last rejection or revocation: "rejected" or "revoked"
+	since               int    // how many approved it at once after that, and nobody rejected
 	withdrawn, archived bool
 	deleted             bool
 }
@@ -535,8 +537,12 @@ func (w *world) speak(i int, o step, c *card) pedigree.ErrorCode {
 			return refused
 		}
 		c.said[o.Who], c.revoked = opinion{yes: true, until: until}, false
+		if yes, no, _, _ := w.votes(c); no == 0 {
+			c.since = max(c.since, yes)
+		}
 	case "reject":
 		c.said[o.Who], c.revoked = opinion{}, false
+		c.bad, c.since = "rejected", 0
 	case "revoke":
 		had := len(c.said)
 		for who, said := range c.said {
@@ -548,8 +554,8 @@ func (w *world) speak(i int, o step, c *card) pedigree.ErrorCode {
 			return refused
 		}
 		c.revoked = true
+		c.bad, c.since = "revoked", 0
 	}
-	c.touched = true
 	return fine
 }
 
@@ -677,8 +683,8 @@ func (w *world) rollback(o step) change {
 	if c.withdrawn {
 		stops["withdrawn"] = true
 	}
-	if state := w.approval(c); c.touched && (state == "rejected" || state == "revoked") {
-		stops[string(state)] = true
+	if c.bad != "" && c.since < most(w.rules("", true)) {
+		stops[c.bad] = true
 	}
 	if code := w.pass(stops, o.Override); code != fine {
 		return change{code: code}

@@ -126,7 +126,7 @@ func (r *Registrar) planRollback(ctx context.Context, tx *sqlstore.Tx, targetID 
 	}
 	plan.Decision = pedigree.Decision{
 		Policies: plan.policies.Refs(), RecordDigest: v.RecordDigest,
-		Checks: pedigree.RollbackChecks(v, to, r.bytesCheck(ctx, v, to.ID, ready), pedigree.SchemaCheck(v, &place.Target)),
+		Checks: plan.checks(r.bytesCheck(ctx, v, to.ID, ready)),
 	}
 	plan.Code, plan.Config = v.Record.Code, to.Config
 	if plan.Image = to.Image; plan.Image == "" && v.Record.Runtime != nil {
@@ -144,6 +144,13 @@ func (r *Registrar) planRollback(ctx context.Context, tx *sqlstore.Tx, targetID 
 	}
 	plan.Note, plan.Changes = from.Record.RollbackNote, pedigree.Difference(&from.Record, &v.Record)
 	return plan, err
+}
+
+// checks are what speaks for and against the plan, with what was found of the bytes.
+func (plan *rollbackPlan) checks(bytes pedigree.Check) []pedigree.Check {
+	t := &plan.place.Target
+	rules := plan.policies.Rules(t.Name.Environment(), plan.policies.Protects(t))
+	return pedigree.RollbackChecks(&plan.version, &plan.To, rules, bytes, pedigree.SchemaCheck(&plan.version, t))
 }
 
 // choose finds the deployment to restore.
@@ -365,7 +372,7 @@ func (r *Registrar) checkReadiness(ctx context.Context, id string, every time.Du
 		} else {
 			bytes = r.readBytes(ctx, &plan.version)
 		}
-		now.Checks = pedigree.RollbackChecks(&plan.version, to, bytes, pedigree.SchemaCheck(&plan.version, &plan.place.Target))
+		now.Checks = plan.checks(bytes)
 		d := pedigree.Decision{Checks: now.Checks}
 		now.Ready = len(d.Failed()) == 0
 	}

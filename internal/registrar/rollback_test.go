@@ -221,8 +221,19 @@ func TestRollbackChecks(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect("rejected", "rejected failed, bytes passed", false, 1)
+		if _, err := r.RequestApproval(ctx, by("dep"), fraud(1), "again"); err != nil {
+			t.Fatal(err)
+		}
+		expect("rejected and asked again", "rejected failed, bytes passed", false, 1)
+		if _, err := r.Reject(ctx, by("ann"), fraud(1), pedigree.Review{Comment: "no"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Amend(ctx, by("dev"), fraud(1), pedigree.Amend{Record: pedigree.Record{Params: pedigree.Params{"a": "c"}}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		expect("rejected and amended", "rejected failed, bytes passed", false, 1)
 		_, err = r.Rollback(ctx, me, "default", "prod/fraud", pedigree.Rollback{})
-		mustRefuse(t, "go back to what was rejected", err, pedigree.CodeRefused, "rolling prod/fraud back to fraud/1 is refused: rejected: fraud/1 was rejected since")
+		mustRefuse(t, "go back to what was rejected", err, pedigree.CodeRefused, "rolling prod/fraud back to fraud/1 is refused: rejected: fraud/1 was rejected: no")
 		_, err = r.Rollback(ctx, me, "default", "prod/fraud", pedigree.Rollback{Overrides: []pedigree.Override{{Name: "withdrawn", Reason: "x"}}})
 		mustRefuse(t, "with another override", err, pedigree.CodeInvalid, "the failed checks are rejected")
 		r.mustApprove(t, 1)
