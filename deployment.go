@@ -212,16 +212,37 @@ func (p *Place) activate(d *Deployment, how, note string) []Draft {
 	return drafts
 }
 
-// Activate decides that d, which is pending at p's target, is active now; how is "report"
-// or "observation". It returns no event where d is active already, and [CodeRefused] where
-// it is over.
-func (p *Place) Activate(d *Deployment, how, note string) ([]Draft, error) {
+// barred says why d, which waits, must not become active, "" for nothing: what was said of
+// its version v since d was opened. What was said before was judged then, and either stopped
+// nothing or was passed over.
+func (d *Deployment) barred(v *Version) string {
+	if w := v.Withdrawn; w != nil && w.Seq > d.Seq {
+		return "was withdrawn: " + w.Reason
+	}
+	if a := v.Approval; a != nil && a.Refused != nil && a.Refused.Seq > d.Seq {
+		if a.Refused.Verdict == VerdictRevoke {
+			return "has lost its approval: it was " + a.Refused.why()
+		}
+		return "was " + a.Refused.why()
+	}
+	return ""
+}
+
+// Activate decides that d, which is pending at p's target, is active now, as somebody
+// reports. v is the version of d; nil will do where d is not pending. It returns no event
+// where d is active already, and [CodeRefused] where it is over or v was withdrawn, rejected
+// or revoked since d was opened.
+func (p *Place) Activate(d *Deployment, v *Version, note string) ([]Draft, error) {
 	if err := checkText("note", note, MaxText); err != nil {
 		return nil, err
 	}
 	switch d.State {
 	case DeploymentPending:
-		return p.activate(d, how, note), nil
+		if why := d.barred(v); why != "" {
+			return nil, Errorf(CodeRefused, "deployment %s can't become active: since it was opened, %s %s", d.ID, d.Reference(), why).
+				WithFix("pedigree deployment report %s --failed --note WHY, then deploy another version to %s", d.ID, d.Target)
+		}
+		return p.activate(d, "report", note), nil
 	case DeploymentActive:
 		return nil, nil
 	}

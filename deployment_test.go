@@ -160,7 +160,7 @@ func TestDeploymentSteps(t *testing.T) {
 			}
 		}
 		p, d := testPlace(ConfirmReport, "production"), testDeployment(RolePrimary, tt.state)
-		drafts, err := p.Activate(d, "report", "n")
+		drafts, err := p.Activate(d, &Version{}, "n")
 		check("activate", tt.activate, drafts, err)
 		drafts, err = d.Fail("why", "https://example.com/INC-1")
 		check("fail", tt.fail, drafts, err)
@@ -171,7 +171,7 @@ func TestDeploymentSteps(t *testing.T) {
 		checkEqual(t, string(tt.state), d.Live(), tt.state == DeploymentPending || tt.state == DeploymentActive)
 	}
 	p, d := testPlace(ConfirmReport, ""), testDeployment(RolePrimary, DeploymentPending)
-	_, err := p.Activate(d, "report", "a\x00")
+	_, err := p.Activate(d, &Version{}, "a\x00")
 	checkCode(t, "activate with NUL", err, CodeInvalid)
 	_, err = d.Fail("a\x00", "")
 	checkCode(t, "fail with NUL", err, CodeInvalid)
@@ -191,11 +191,57 @@ func TestDeploymentSteps(t *testing.T) {
 	checkCode(t, "good again", err, "")
 }
 
+// TestActivateBarred: what was said of a version since it was to be deployed stops it from
+// becoming active, by report and by observation; what was said before was judged then.
+func TestActivateBarred(t *testing.T) {
+	const opened = 7 // the event
+	refused := func(seq int64, verdict Verdict) *Version {
+		return &Version{Approval: &Approval{Refused: &Opinion{Seq: seq, Verdict: verdict, Comment: "it leaks"}}}
+	}
+	for _, tt := range []struct {
+		name string
+		v    *Version
+		says string // "" where it becomes active
+	}{
+		{"nothing was said", &Version{}, ""},
+		{"asked", &Version{Approval: &Approval{State: ApprovalAsked}}, ""},
+		{"withdrawn since", &Version{Withdrawn: &Withdrawal{Seq: 8, Reason: "it leaks"}}, "fraud/7 was withdrawn: it leaks"},
+		{"withdrawn before, and passed over", &Version{Withdrawn: &Withdrawal{Seq: 6, Reason: "it leaks"}}, ""},
+		{"rejected since", refused(8, VerdictReject), "fraud/7 was rejected: it leaks"},
+		{"rejected before, and passed over", refused(6, VerdictReject), ""},
+		{"revoked since", refused(8, VerdictRevoke), "fraud/7 has lost its approval: it was revoked: it leaks"},
+		{"revoked before, and passed over", refused(6, VerdictRevoke), ""},
+	} {
+		p, d := testPlace(ConfirmObservation, ""), testDeployment(RolePrimary, DeploymentPending)
+		d.Seq, d.Confirm = opened, ConfirmObservation
+		p.Standing = append(p.Standing, *d)
+		drafts, err := p.Activate(d, tt.v, "")
+		seen := types(p.Observe(nil, Instance{Instance: "pod-1", ModelID: "mdl_fraud", Version: 7}, tt.v))
+		if tt.says == "" {
+			checkCode(t, tt.name, err, "")
+			checkEqual(t, tt.name, types(drafts), "deployment.activated")
+			checkEqual(t, tt.name+", seen", seen, "instance.changed deployment.activated")
+			continue
+		}
+		checkCode(t, tt.name, err, CodeRefused)
+		if !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), "pedigree deployment report dep_7 --failed") {
+			t.Errorf("%s: got %v", tt.name, err)
+		}
+		checkEqual(t, tt.name+", seen", seen, "instance.changed")
+		drafts, err = d.Fail("it leaks", "")
+		checkCode(t, tt.name+", the way out", err, "")
+		checkEqual(t, tt.name+", the way out", types(drafts), "deployment.failed")
+	}
+	p := testPlace(ConfirmReport, "")
+	drafts, err := p.Activate(testDeployment(RolePrimary, DeploymentActive), nil, "")
+	checkDrafts(t, "active already, whatever was said", drafts, err)
+}
+
 // TestActivateRollback: what a confirmed rollback takes the place of was rolled back.
 func TestActivateRollback(t *testing.T) {
 	p, d := testPlace(ConfirmReport, ""), testDeployment(RolePrimary, DeploymentPending)
 	d.Restores = "dep_5"
-	drafts, err := p.Activate(d, "report", "")
+	drafts, err := p.Activate(d, &Version{}, "")
 	checkCode(t, "activate", err, "")
 	checkEqual(t, "ends as", drafts[0].Payload["ends_as"], DeploymentRolledBack)
 }
@@ -246,7 +292,7 @@ func TestFoldDeployment(t *testing.T) {
 
 	s.events = s.events[:opened]
 	fold()
-	drafts, err = p.Activate(&d, "report", "n")
+	drafts, err = p.Activate(&d, &Version{}, "n")
 	s.mustAdd(t, "bob", drafts, err)
 	fold()
 	if d.State != DeploymentActive || d.ActiveBy != "bob" || *d.ActiveSeq != 1 || d.EndSeq != nil || d.Incident != "https://example.com/INC-1" {

@@ -98,10 +98,23 @@ func (i *Instance) Runs(d *Deployment) bool {
 	return i.Digest != "" && d.Digest != ""
 }
 
+// Confirms is the deployment that waits at p's target for an observation and is what i runs;
+// nil without one.
+func (p *Place) Confirms(i *Instance) *Deployment {
+	for k := range p.Standing {
+		d := &p.Standing[k]
+		if d.State == DeploymentPending && d.Confirm == ConfirmObservation && i.Runs(d) && !p.other(i, d) {
+			return d
+		}
+	}
+	return nil
+}
+
 // Observe decides what follows from i, seen at p's target: an event where what it runs has
-// changed (before is how it was last seen, nil for never), and the activation of the
-// deployment that waits for an observation and is what i runs.
-func (p *Place) Observe(before *Instance, i Instance) []Draft {
+// changed (before is how it was last seen, nil for never), and the activation of what it
+// [Place.Confirms], whose version is v. Where v was withdrawn, rejected or revoked
+// meanwhile, i is seen all the same and makes nothing active.
+func (p *Place) Observe(before *Instance, i Instance, v *Version) []Draft {
 	var drafts []Draft
 	if before == nil || before.Deployment != i.Deployment || before.ModelID != i.ModelID || before.Version != i.Version || before.Digest != i.Digest {
 		payload := Payload{"instance": i.Instance}.with("model", i.ModelID).with("digest", string(i.Digest)).with("deployment", i.Deployment)
@@ -110,12 +123,8 @@ func (p *Place) Observe(before *Instance, i Instance) []Draft {
 		}
 		drafts = append(drafts, Draft{Type: InstanceChanged, Subject: p.Target.ID, Payload: payload})
 	}
-	for k := range p.Standing {
-		d := &p.Standing[k]
-		if d.State == DeploymentPending && d.Confirm == ConfirmObservation && i.Runs(d) && !p.other(&i, d) {
-			drafts = append(drafts, p.activate(d, "observation", "")...)
-			break
-		}
+	if d := p.Confirms(&i); d != nil && d.barred(v) == "" {
+		drafts = append(drafts, p.activate(d, "observation", "")...)
 	}
 	return drafts
 }

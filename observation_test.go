@@ -82,7 +82,7 @@ func TestObserve(t *testing.T) {
 			tt.pending.Confirm = tt.confirm
 			p.Standing = append(p.Standing, *tt.pending)
 		}
-		drafts := p.Observe(tt.before, tt.now)
+		drafts := p.Observe(tt.before, tt.now, &Version{})
 		checkEqual(t, tt.name, types(drafts), tt.want)
 		for _, d := range drafts {
 			switch d.Type {
@@ -98,11 +98,11 @@ func TestObserve(t *testing.T) {
 		"deployment": {Deployment: "dep_1"}, "model": {ModelID: "mdl_x"}, "version": {Version: 1}, "digest": {Digest: testDigest("x")},
 	} {
 		p := testPlace(ConfirmNone, "")
-		checkEqual(t, name+" changed", len(p.Observe(&Instance{}, i)), 1)
+		checkEqual(t, name+" changed", len(p.Observe(&Instance{}, i, nil)), 1)
 	}
 	var s story
 	p := testPlace(ConfirmNone, "")
-	e := s.add("pod", p.Observe(nil, six)...)
+	e := s.add("pod", p.Observe(nil, six, nil)...)
 	checkEqual(t, "of two reports of one instance, one is late", e.Touches(), []string{InstanceKey("tgt_1", "pod-1")})
 }
 

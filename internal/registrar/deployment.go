@@ -149,7 +149,7 @@ func (r *Registrar) hidden(ctx context.Context, tx *sqlstore.Tx, p pedigree.Prin
 
 // changeDeployment loads a deployment with its place and decides; permission is asked for
 // in its project.
-func (r *Registrar) changeDeployment(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, id string, f func(place *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error)) (pedigree.Deployment, error) {
+func (r *Registrar) changeDeployment(ctx context.Context, p pedigree.Principal, permission pedigree.Permission, id string, f func(tx *sqlstore.Tx, place *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error)) (pedigree.Deployment, error) {
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
 		d, err := deploymentByID(ctx, tx, id)
 		if err != nil {
@@ -168,7 +168,7 @@ func (r *Registrar) changeDeployment(ctx context.Context, p pedigree.Principal, 
 		if err != nil {
 			return decision{}, err
 		}
-		drafts, err := f(&place, &d)
+		drafts, err := f(tx, &place, &d)
 		return decision{drafts: drafts}, err
 	})
 	at := pedigree.At{}
@@ -181,13 +181,36 @@ func (r *Registrar) changeDeployment(ctx context.Context, p pedigree.Principal, 
 	return r.deploymentByID(ctx, id, at)
 }
 
+// waitingVersion reads the version of a deployment that is about to become active. The
+// decision rests on what was said of it, and not on which aliases name it: that moves with
+// every activation.
+func waitingVersion(ctx context.Context, tx *sqlstore.Tx, d *pedigree.Deployment) (*pedigree.Version, error) {
+	projectID, err := tx.ProjectID(ctx, d.Project)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.WatchPolicies(ctx, projectID); err != nil { // they say how many must approve again
+		return nil, err
+	}
+	v, err := tx.Version(ctx, d.Project, d.Model, d.ModelID, d.Version)
+	tx.Ignore(pedigree.AliasesKey(d.ModelID))
+	return &v, err
+}
+
 // ReportDeployment says how a deployment that waits went: it is active from now on, or it
 // failed, and why.
 func (r *Registrar) ReportDeployment(ctx context.Context, p pedigree.Principal, id string, report pedigree.DeploymentReport) (pedigree.Deployment, error) {
-	return r.changeDeployment(ctx, p, pedigree.DeploymentsReport, id, func(place *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
+	return r.changeDeployment(ctx, p, pedigree.DeploymentsReport, id, func(tx *sqlstore.Tx, place *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
 		switch report.State {
 		case pedigree.DeploymentActive:
-			return place.Activate(d, "report", report.Note)
+			var v *pedigree.Version
+			if d.State == pedigree.DeploymentPending {
+				var err error
+				if v, err = waitingVersion(ctx, tx, d); err != nil {
+					return nil, err
+				}
+			}
+			return place.Activate(d, v, report.Note)
 		case pedigree.DeploymentFailing:
 			return d.Fail(report.Note, report.Incident)
 		}
@@ -197,14 +220,14 @@ func (r *Registrar) ReportDeployment(ctx context.Context, p pedigree.Principal, 
 
 // EndDeployment says that a deployment stands no more, with nothing in its place.
 func (r *Registrar) EndDeployment(ctx context.Context, p pedigree.Principal, id, reason string) (pedigree.Deployment, error) {
-	return r.changeDeployment(ctx, p, pedigree.DeploymentsWrite, id, func(_ *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
+	return r.changeDeployment(ctx, p, pedigree.DeploymentsWrite, id, func(_ *sqlstore.Tx, _ *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
 		return d.End(reason)
 	})
 }
 
 // MarkDeployment says whether a deployment is bad: no rollback goes to it by itself.
 func (r *Registrar) MarkDeployment(ctx context.Context, p pedigree.Principal, id string, bad bool, reason string) (pedigree.Deployment, error) {
-	return r.changeDeployment(ctx, p, pedigree.DeploymentsRollback, id, func(_ *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
+	return r.changeDeployment(ctx, p, pedigree.DeploymentsRollback, id, func(_ *sqlstore.Tx, _ *pedigree.Place, d *pedigree.Deployment) ([]pedigree.Draft, error) {
 		return d.Mark(bad, reason)
 	})
 }

@@ -321,6 +321,117 @@ func TestDeployments(t *testing.T) {
 	})
 }
 
+// TestDeploymentBarred: a deployment that waits does not become active once its version was
+// withdrawn, rejected or revoked, unless that was known when it was opened.
+func TestDeploymentBarred(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 1)
+		r.mustPolicy(t, pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{}})
+		r.mustTarget(t, "prod/report", pedigree.TargetSpec{Confirm: pedigree.ConfirmReport})
+		r.mustTarget(t, "prod/seen", pedigree.TargetSpec{Confirm: pedigree.ConfirmObservation})
+		for _, tt := range []struct {
+			name   string
+			bar    func() error
+			says   string
+			failed string // the check that stops another deployment
+			undo   func() error
+		}{
+			{
+				"withdrawn", func() error { _, err := r.Withdraw(ctx, by("ann"), fraud(1), "it leaks", ""); return err },
+				"fraud/1 was withdrawn: it leaks", "withdrawn",
+				func() error { _, err := r.RestoreVersion(ctx, me, fraud(1), ""); return err },
+			},
+			{
+				"rejected", func() error {
+					_, err := r.Reject(ctx, by("bob"), fraud(1), pedigree.Review{Comment: "it leaks"})
+					return err
+				},
+				"fraud/1 was rejected: it leaks", "approval",
+				func() error { _, err := r.Approve(ctx, by("bob"), fraud(1), pedigree.Review{}); return err },
+			},
+			{
+				"revoked, and asked again", func() error {
+					if _, err := r.RevokeApproval(ctx, by("ann"), fraud(1), "it leaks"); err != nil {
+						return err
+					}
+					_, err := r.RequestApproval(ctx, by("dep"), fraud(1), "again")
+					return err
+				},
+				"fraud/1 has lost its approval: it was revoked: it leaks", "approval", func() error { return nil },
+			},
+		} {
+			r.mustApprove(t, 1)
+			report := func(d pedigree.Deployment, state pedigree.DeploymentState) error {
+				_, err := r.ReportDeployment(ctx, by("dep"), d.ID, pedigree.DeploymentReport{State: state, Note: "it was " + tt.name})
+				return err
+			}
+			observe := func(version pedigree.VersionNumber) pedigree.TargetStatus {
+				t.Helper()
+				s, err := r.Observe(ctx, by("pod"), "default", "prod/seen", pedigree.Observation{Instance: "pod " + tt.name, Model: "fraud", Version: version})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			waits, seen := r.mustDeploy(t, 1, "prod/report", pedigree.Deploy{}), r.mustDeploy(t, 1, "prod/seen", pedigree.Deploy{})
+			want(t, tt.name, tt.bar(), "")
+			mustRefuse(t, tt.name, report(waits, pedigree.DeploymentActive), pedigree.CodeRefused, tt.says, "pedigree deployment report "+waits.ID+" --failed")
+			s := observe(1)
+			if s.Pending == nil || s.Pending.ID != seen.ID || !slices.ContainsFunc(s.Instances, func(i pedigree.Instance) bool { return i.Instance == "pod "+tt.name }) {
+				t.Errorf("%s: what an instance says is recorded, and makes nothing active: %+v", tt.name, s)
+			}
+			for _, d := range []pedigree.Deployment{waits, seen} {
+				want(t, tt.name+": the way out", report(d, pedigree.DeploymentFailing), "")
+			}
+			over := pedigree.Deploy{Overrides: []pedigree.Override{{Name: tt.failed, Reason: "known"}}}
+			waits, seen = r.mustDeploy(t, 1, "prod/report", over), r.mustDeploy(t, 1, "prod/seen", over)
+			want(t, tt.name+", and passed over", report(waits, pedigree.DeploymentActive), "")
+			observe(2)
+			if s := observe(1); s.Current == nil || s.Current.ID != seen.ID {
+				t.Errorf("%s, passed over and seen: %+v", tt.name, s)
+			}
+			want(t, tt.name+": undone", tt.undo(), "")
+		}
+	})
+}
+
+// TestActivateAgainstWithdraw: of a report and a withdrawal at once, no deployment becomes
+// active after its version was withdrawn.
+func TestActivateAgainstWithdraw(t *testing.T) {
+	eachPair(t, func(t *testing.T, pair []*registry) {
+		ctx, r := t.Context(), pair[0]
+		r.mustPush(t, 1)
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{Confirm: pedigree.ConfirmReport})
+		for round := range 8 {
+			d := r.mustDeploy(t, 1, "prod/fraud", pedigree.Deploy{})
+			var reported error
+			var withdrawn pedigree.Withdrawn
+			together(2, func(i int) {
+				var err error
+				if i == 0 {
+					_, reported = pair[0].ReportDeployment(ctx, by("dep"), d.ID, pedigree.DeploymentReport{State: pedigree.DeploymentActive})
+				} else if withdrawn, err = pair[1].Withdraw(ctx, by("ann"), fraud(1), "it leaks", ""); err != nil {
+					t.Error(err)
+				}
+			})
+			got, err := r.Deployment(ctx, me, d.ID, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case reported == nil && (got.ActiveSeq == nil || *got.ActiveSeq > withdrawn.Version.Withdrawn.Seq):
+				t.Fatalf("round %d: active at %v, withdrawn at %d", round, got.ActiveSeq, withdrawn.Version.Withdrawn.Seq)
+			case reported != nil:
+				want(t, "reported", reported, pedigree.CodeRefused)
+			}
+			if _, err := r.RestoreVersion(ctx, me, fraud(1), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // TestDeployIfCurrent: who believes something else to be there is told what is.
 func TestDeployIfCurrent(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, database string) {

@@ -141,6 +141,7 @@ type card struct {
 	revoked             bool
 	bad                 string // the last rejection or revocation: "rejected" or "revoked"
 	since               int    // how many approved it at once after that, and nobody rejected
+	badAt, withdrawnAt  int    // the steps
 	withdrawn, archived bool
 	deleted             bool
 }
@@ -154,6 +155,7 @@ type stay struct {
 	image    string
 	state    pedigree.DeploymentState
 	confirm  pedigree.Confirm
+	opened   int // the step
 	started  int // how many had been active before it; -1 for never
 	bad      bool
 	restores *stay
@@ -348,6 +350,15 @@ func (w *world) pass(stops map[string]bool, override []string) pedigree.ErrorCod
 	return fine
 }
 
+// isBad says that a version was rejected or revoked, and not approved again.
+func (w *world) isBad(c *card) bool { return c.bad != "" && c.since < most(w.rules("", true)) }
+
+// barred says that something was said of a version after it was to be deployed.
+func (w *world) barred(s *stay) bool {
+	c := w.cards[s.v]
+	return c.withdrawn && c.withdrawnAt > s.opened || w.isBad(c) && c.badAt > s.opened
+}
+
 // open opens a deployment, and makes it active where the target asks for nothing.
 func (w *world) open(s *stay) {
 	if old := w.find(s.target, func(o *stay) bool { return o.role == s.role && o.state == "pending" }); old != nil {
@@ -456,7 +467,7 @@ func (w *world) step(i int, o step) change {
 	case "observe":
 		return code(w.observe(o))
 	case "rollback", "back to":
-		return w.rollback(o)
+		return w.rollback(i, o)
 	case "unalias":
 		return code(w.unalias(o))
 	}
@@ -469,7 +480,9 @@ func (w *world) step(i int, o step) change {
 	case "request", "approve", "reject", "revoke":
 		return code(w.speak(i, o, c))
 	case "withdraw":
-		c.withdrawn = true
+		if !c.withdrawn {
+			c.withdrawn, c.withdrawnAt = true, i
+		}
 	case "restore":
 		c.withdrawn, c.archived = false, false
 	case "archive":
@@ -484,7 +497,7 @@ func (w *world) step(i int, o step) change {
 		}
 		c.deleted = true
 	case "alias":
-		return w.alias(o, v, c)
+		return w.alias(i, o, v, c)
 	case "deploy":
 		return w.deploy(i, o, v, c)
 	}
@@ -542,7 +555,7 @@ func (w *world) speak(i int, o step, c *card) pedigree.ErrorCode {
 		}
 	case "reject":
 		c.said[o.Who], c.revoked = opinion{}, false
-		c.bad, c.since = "rejected", 0
+		c.bad, c.since, c.badAt = "rejected", 0, i
 	case "revoke":
 		had := len(c.said)
 		for who, said := range c.said {
@@ -554,7 +567,7 @@ func (w *world) speak(i int, o step, c *card) pedigree.ErrorCode {
 			return refused
 		}
 		c.revoked = true
-		c.bad, c.since = "revoked", 0
+		c.bad, c.since, c.badAt = "revoked", 0, i
 	}
 	return fine
 }
@@ -580,7 +593,7 @@ func (w *world) deploy(i int, o step, v number, c *card) change {
 	if note := fmt.Sprint("note ", i); o.Flag && c.note != note {
 		c.note, c.makers[o.Who] = note, true
 	}
-	s := &stay{target: o.Target, v: v, role: o.Role, image: o.Image}
+	s := &stay{target: o.Target, v: v, role: o.Role, image: o.Image, opened: i}
 	if s.role == "" {
 		s.role = "primary"
 	}
@@ -597,6 +610,9 @@ func (w *world) report(o step) pedigree.ErrorCode {
 	case "report":
 		switch s.state {
 		case "pending":
+			if w.barred(s) {
+				return refused
+			}
 			w.start(s)
 		case "active":
 		default:
@@ -641,13 +657,13 @@ func (w *world) observe(o step) pedigree.ErrorCode {
 		}
 		return o.Instance && s.v == v
 	})
-	if found != nil {
+	if found != nil && !w.barred(found) {
 		w.start(found)
 	}
 	return fine
 }
 
-func (w *world) rollback(o step) change {
+func (w *world) rollback(i int, o step) change {
 	now, to := w.current(o.Target), w.candidate(o.Target)
 	if o.If >= 0 && (now == nil || len(w.stays) == 0 || now != w.latest(o.If)) {
 		return change{code: conflict}
@@ -683,13 +699,13 @@ func (w *world) rollback(o step) change {
 	if c.withdrawn {
 		stops["withdrawn"] = true
 	}
-	if c.bad != "" && c.since < most(w.rules("", true)) {
+	if w.isBad(c) {
 		stops[c.bad] = true
 	}
 	if code := w.pass(stops, o.Override); code != fine {
 		return change{code: code}
 	}
-	s := &stay{target: o.Target, v: to.v, role: "primary", image: to.image, restores: to}
+	s := &stay{target: o.Target, v: to.v, role: "primary", image: to.image, restores: to, opened: i}
 	w.open(s)
 	return change{opened: s}
 }
@@ -704,7 +720,7 @@ func (w *world) protects(a pedigree.Alias) bool {
 }
 
 // alias: moving a tied alias is a deployment; a protected one passes the gates.
-func (w *world) alias(o step, v number, c *card) change {
+func (w *world) alias(i int, o step, v number, c *card) change {
 	at := w.aliases[o.Model][o.Alias]
 	switch {
 	case c.archived || c.withdrawn:
@@ -742,7 +758,7 @@ func (w *world) alias(o step, v number, c *card) change {
 		if len(w.stops(v, runs[0], before)) > 0 {
 			return change{code: refused}
 		}
-		s := &stay{target: runs[0], v: v, role: "primary"}
+		s := &stay{target: runs[0], v: v, role: "primary", opened: i}
 		w.open(s)
 		return change{opened: s}
 	}

@@ -42,7 +42,13 @@ func (r *Registrar) Observe(ctx context.Context, p pedigree.Principal, project p
 		if len(seen) > 0 {
 			before = &seen[0]
 		}
-		return decision{drafts: place.Observe(before, i)}, nil
+		var v *pedigree.Version
+		if d := place.Confirms(&i); d != nil {
+			if v, err = waitingVersion(ctx, tx, d); err != nil {
+				return decision{}, err
+			}
+		}
+		return decision{drafts: place.Observe(before, i, v)}, nil
 	})
 	if err != nil {
 		return pedigree.TargetStatus{}, err

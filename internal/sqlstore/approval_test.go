@@ -141,7 +141,7 @@ func (l *lifecycle) step() {
 		d := &place.Standing[l.rand.IntN(len(place.Standing))]
 		switch l.rand.IntN(3) {
 		case 0:
-			drafts, err = place.Activate(d, "report", "")
+			drafts, err = place.Activate(d, &pedigree.Version{}, "")
 		case 1:
 			drafts, err = d.Fail("no", "")
 		case 2:
