@@ -86,6 +86,16 @@ func TestApproveAccounts(t *testing.T) {
 		mustRefuse(t, "for whom it acted", approve(ann, 1), pedigree.CodeRefused, "your own work")
 		want(t, "somebody else", approve(bob, 1), "")
 		want(t, "what nobody knows who made", approve(ann, 2), "")
+		want(t, "register", register(e.registry, ci, "default", "fraud"), "")
+		actsFor := "bob"
+		if _, err := e.EditAccount(ctx, e.root, "ci-fraud", pedigree.AccountEdit{ActsFor: &actsFor}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Amend(ctx, ci, fraud(3), pedigree.Amend{Record: pedigree.Record{RollbackNote: "mind the cache"}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		mustRefuse(t, "for whom it acted before", approve(ann, 3), pedigree.CodeRefused, "your own work")
+		mustRefuse(t, "for whom it acts now", approve(bob, 3), pedigree.CodeRefused, "your own work")
 
 		if _, _, err := e.ApplyPolicy(ctx, e.root, pedigree.Policy{Project: "default", Approvals: &pedigree.ApprovalRule{}}, false); err != nil {
 			t.Fatal(err)

@@ -281,21 +281,24 @@ func (w *weighing) judge(ctx context.Context, deploy pedigree.Deploy) (pedigree.
 }
 
 // authors are those who made the version, the people for whom service accounts did among
-// them; unknown is the name of a service account that acted for nobody who is known.
+// them, each as of when they did; unknown is the name of a service account of whom nobody
+// knows for whom it acted last.
 func (w *weighing) authors(ctx context.Context) (authors []string, unknown string, err error) {
 	actors, err := w.tx.Authors(ctx, &w.version)
 	if err != nil {
 		return nil, "", err
 	}
-	for actor, seq := range actors {
+	for actor, seqs := range actors {
 		authors = append(authors, actor)
-		kind, person, err := w.tx.ActedFor(ctx, actor, seq)
+		kind, people, err := w.tx.ActedFor(ctx, actor, seqs)
 		if err != nil {
 			return nil, "", err
 		}
-		switch {
-		case kind != pedigree.ServiceAccount:
-		case person == "":
+		if kind != pedigree.ServiceAccount {
+			continue
+		}
+		authors = append(authors, people...)
+		if people[len(people)-1] == "" {
 			names, err := w.tx.Names(ctx, []string{actor})
 			if err != nil {
 				return nil, "", err
@@ -303,12 +306,11 @@ func (w *weighing) authors(ctx context.Context) (authors []string, unknown strin
 			if unknown = string(names[actor]); unknown == "" {
 				unknown = actor
 			}
-		default:
-			authors = append(authors, person)
 		}
 	}
 	slices.Sort(authors)
-	return slices.Compact(authors), unknown, nil
+	authors = slices.DeleteFunc(slices.Compact(authors), func(actor string) bool { return actor == "" })
+	return authors, unknown, nil
 }
 
 // override passes over failed checks, where the caller may: a member of the role that

@@ -158,14 +158,23 @@ WHERE b.project = '' AND b.role = $1 AND b.to_seq IS NULL AND b.member <> $2`, [
 	return n > 0, tx.s.d.translate(err, "count the administrators")
 }
 
-// ActedFor is the kind of the account that an actor was at an event, "" for none, and the
-// id of the person for whom a service account acted, "" for none that was known.
-func (tx *Tx) ActedFor(ctx context.Context, account string, seq int64) (kind pedigree.AccountKind, person string, err error) {
-	err = tx.row(ctx, "SELECT kind, acts_for FROM view_accounts WHERE id = $1 AND from_seq <= $2 ORDER BY from_seq DESC LIMIT 1", []any{account, seq}, (*string)(&kind), &person)
-	if errors.Is(err, errNoRows) {
-		return "", "", nil
-	}
-	return kind, person, tx.s.d.translate(err, "read an account")
+// ActedFor is the kind of the account that an actor was, "" for none, and for each of some
+// events, oldest first, the id of the person for whom a service account acted then, "" for
+// none that was known.
+func (tx *Tx) ActedFor(ctx context.Context, account string, seqs []int64) (kind pedigree.AccountKind, people []string, err error) {
+	people = make([]string, len(seqs))
+	err = tx.each(ctx, "read an account", "SELECT kind, acts_for, from_seq FROM view_accounts WHERE id = $1 ORDER BY from_seq", []any{account}, func(rows rows) error {
+		var person string
+		var from int64
+		err := rows.Scan((*string)(&kind), &person, &from)
+		for i, seq := range seqs {
+			if seq >= from {
+				people[i] = person
+			}
+		}
+		return err
+	})
+	return kind, people, err
 }
 
 // Names are the names that accounts and groups have now, by their ids. Whoever has none

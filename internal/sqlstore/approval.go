@@ -117,9 +117,9 @@ func (tx *Tx) withdrawal(ctx context.Context, v *pedigree.Version) error {
 }
 
 // Authors are the actors that registered and amended a version and last asked for its
-// approval, each with the last event in which it did.
-func (tx *Tx) Authors(ctx context.Context, v *pedigree.Version) (map[string]int64, error) {
-	out := map[string]int64{}
+// approval, each with the events in which it did, oldest first.
+func (tx *Tx) Authors(ctx context.Context, v *pedigree.Version) (map[string][]int64, error) {
+	out := map[string][]int64{}
 	err := tx.each(ctx, "read a version's authors", "SELECT e.envelope FROM log_events e WHERE e.subject = $1 AND e.seq <= $2 AND e.type IN ($3, $4, $5) ORDER BY e.seq",
 		[]any{v.Subject(), tx.last, string(pedigree.VersionRegistered), string(pedigree.VersionAmended), string(pedigree.ApprovalRequested)}, func(rows rows) error {
 			var text string
@@ -128,7 +128,7 @@ func (tx *Tx) Authors(ctx context.Context, v *pedigree.Version) (map[string]int6
 			}
 			e, err := pedigree.ParseEnvelope(text)
 			if e.Type != pedigree.ApprovalRequested || v.Approval == nil || v.Approval.Request == nil || v.Approval.Request.Seq == e.Seq {
-				out[e.Actor] = e.Seq
+				out[e.Actor] = append(out[e.Actor], e.Seq)
 			}
 			return err
 		})
