@@ -433,14 +433,24 @@ func (a *Approval) settle(revoked bool, now time.Time) {
 	}
 }
 
+// judged says whether an approval is of a record field: of what is material, and of the rest
+// where a gate reads it. Notes are no part of it, and gates can't read those.
+func judged(field string, reads func(field string) bool) bool {
+	switch field {
+	case "evidence", "run", "owner", "target", "outputs":
+		return reads(field)
+	}
+	return Material(field)
+}
+
 // Stale notes in an amendment that it makes the version's approval stale, where it does;
-// evidence says whether a gate reads the evidence.
-func (d *Draft) Stale(evidence bool) {
+// reads says which fields of the record the gates read.
+func (d *Draft) Stale(reads func(field string) bool) {
 	if d.Type != VersionAmended {
 		return
 	}
 	for field := range d.Payload {
-		if Material(field) && (field != "evidence" || evidence) {
+		if judged(field, reads) {
 			d.Payload[stalesField] = true
 			return
 		}

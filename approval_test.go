@@ -88,7 +88,7 @@ func (r *reviewed) step(t *testing.T, text string) {
 		who = "boss"
 	case who == "amended":
 		d := Draft{Type: VersionAmended, Subject: v.Subject(), Payload: Payload{what: json.RawMessage(`[]`)}}
-		d.Stale(false)
+		d.Stale(func(string) bool { return false })
 		drafts, who = []Draft{d}, "dev"
 	case who == "met":
 		drafts, err = v.MeetCondition(what, "done")
@@ -451,19 +451,27 @@ func TestWithdraw(t *testing.T) {
 
 // TestStale: only what was judged makes an approval stale.
 func TestStale(t *testing.T) {
+	nothing, everything := func(string) bool { return false }, func(string) bool { return true }
+	readable := []string{"evidence", "run", "owner", "target", "outputs"}
 	for _, field := range RecordFields {
-		for _, evidence := range []bool{false, true} {
+		for _, read := range []bool{false, true} {
 			d := Draft{Type: VersionAmended, Payload: Payload{field: nil, "reason": "r"}}
-			d.Stale(evidence)
+			d.Stale(func(f string) bool { return read && f == field })
 			want := Material(field)
-			if field == "evidence" {
-				want = evidence
+			if slices.Contains(readable, field) {
+				want = read
 			}
 			checkEqual(t, field, d.Payload[stalesField] == true, want)
 		}
 	}
-	d := Draft{Type: VersionEdited, Payload: Payload{"metrics": nil}}
-	d.Stale(true)
+	d := Draft{Type: VersionAmended, Payload: Payload{"rollback_note": nil, "reason": "r"}}
+	d.Stale(everything)
+	checkEqual(t, "a note", d.Payload[stalesField], any(nil))
+	d = Draft{Type: VersionAmended, Payload: Payload{"metrics": nil}}
+	d.Stale(nothing)
+	checkEqual(t, "what is material, and no gate reads", d.Payload[stalesField], any(true))
+	d = Draft{Type: VersionEdited, Payload: Payload{"metrics": nil}}
+	d.Stale(everything)
 	checkEqual(t, "another event", d.Payload, Payload{"metrics": nil})
 	if Erasable(VersionAmended, stalesField) {
 		t.Error("an erasure could bring an approval back")

@@ -274,8 +274,9 @@ func (e *Event) String(name string) string {
 	return s
 }
 
-// Material says whether an amendment of this record field changes what was
-// approved: it then makes an approval stale and enters the record digest.
+// Material says whether this record field is part of what the version is: an
+// amendment of it enters the record digest, and makes an approval stale (of the
+// evidence only where a gate reads it, as of the other fields).
 func Material(field string) bool {
 	switch field {
 	case "artifact", "code", "runtime", "data", "params", "metrics", "parents", "signature", "flavors", "evidence":

@@ -113,10 +113,10 @@ func days(n ref.Val) ref.Val {
 // program is a compiled expression, and what it is known to read.
 type program struct {
 	program cel.Program
-	// readsEvidence says that it names the evidence of the version, namesCurrent that it
+	// reads are the fields that it names, as [Reads] has them; namesCurrent says that it
 	// names the version that is replaced.
-	readsEvidence bool
-	namesCurrent  bool
+	reads        map[string]bool
+	namesCurrent bool
 	// evidenceKinds are the kinds that it asks for.
 	evidenceKinds []string
 }
@@ -156,7 +156,7 @@ func compile(expr string) (*program, *failure) {
 	if err != nil {
 		return nil, failf("%s", err)
 	}
-	out := &program{program: prog}
+	out := &program{program: prog, reads: map[string]bool{}}
 	out.note(tree)
 	return out, nil
 }
@@ -235,16 +235,37 @@ func nested(t *types.Type, depth int) bool {
 
 // note finds out what the expression names.
 func (p *program) note(tree *ast.AST) {
+	selected := map[int64]bool{} // where model stands before one of its fields
 	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		switch {
-		case e.Kind() == ast.IdentKind && e.AsIdent() == "evidence":
-			p.readsEvidence = true
-		case e.Kind() == ast.IdentKind && e.AsIdent() == "current":
-			p.namesCurrent = true
+		case e.Kind() == ast.SelectKind && isIdent(e.AsSelect().Operand(), "model"):
+			selected[e.AsSelect().Operand().ID()] = true
+			p.reads["model."+e.AsSelect().FieldName()] = true
+		case e.Kind() == ast.IdentKind:
+			p.names(e.AsIdent(), selected[e.ID()])
 		case e.Kind() == ast.ComprehensionKind && isIdent(e.AsComprehension().IterRange(), "evidence"):
 			p.evidenceKinds = append(p.evidenceKinds, kindsAsked(e.AsComprehension())...)
 		}
 	}))
+}
+
+// names notes that a variable is read; selected says that it is one field of it.
+func (p *program) names(variable string, selected bool) {
+	switch variable {
+	case "current":
+		p.namesCurrent = true
+	case "target": // where it is to go, which is no field of the record
+	case "target_name":
+		p.reads["target"] = true
+	case "completeness": // of its points, what an amendment fills and nothing else guards
+		p.reads["owner"], p.reads["target"] = true, true
+	case "model":
+		if !selected {
+			p.reads["model"] = true
+		}
+	default:
+		p.reads[variable] = true
+	}
 }
 
 func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == name }

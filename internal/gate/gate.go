@@ -2,6 +2,8 @@ package gate
 
 import (
 	"context"
+	"maps"
+	"strings"
 	"time"
 
 	"cel.dev/cel-go/common/types"
@@ -54,16 +56,25 @@ func CheckExpression(name, expr string) error {
 	return faultError(err.faults)
 }
 
-// Reads says whether any gate of p reads the evidence of the version, so that an amendment
-// of the evidence makes approvals stale. A gate that can't be compiled counts as one that
-// does.
-func Reads(p *pedigree.Policy) (evidence bool) {
-	for i := range p.Gates {
-		if prog, err := compiled(p.Gates[i].Expr); err != nil || prog.readsEvidence {
-			return true
+// Reads says which fields some gate of the policies reads: of the record by their keys
+// ("owner", "evidence"), of the model as "model.tier". What a gate reads must not change
+// behind the back of those who approved, or who wrote the gate. A gate that can't be
+// compiled counts as one that reads everything.
+func Reads(policies pedigree.Policies) func(field string) bool {
+	reads, everything := map[string]bool{}, false
+	for i := range policies {
+		for k := range policies[i].Gates {
+			prog, err := compiled(policies[i].Gates[k].Expr)
+			if err != nil {
+				everything = true
+				continue
+			}
+			maps.Copy(reads, prog.reads)
 		}
 	}
-	return false
+	return func(field string) bool {
+		return everything || reads[field] || strings.HasPrefix(field, "model.") && reads["model"]
+	}
 }
 
 // Evaluate asks every gate about in, and returns one check a gate, in their order. Scope

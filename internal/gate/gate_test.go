@@ -379,16 +379,33 @@ func TestCheck(t *testing.T) {
 }
 
 func TestReads(t *testing.T) {
-	for expr, want := range map[string]bool{
-		`evidence.exists(e, e.kind == "fairness")`: true,
-		`size(evidence) > 0`:                       true,
-		`current.evidence.size() > 0`:              false,
-		`metrics.auc > 0.9 && owner != "evidence"`: false,
-		`evidence >`: true,
+	all := []string{"evidence", "model.name", "model.owner", "model.tier", "outputs", "owner", "run", "target"}
+	for expr, want := range map[string][]string{
+		"true": nil,
+		`evidence.exists(e, e.kind == "fairness")`:             {"evidence"},
+		`size(evidence) > 0`:                                   {"evidence"},
+		`current.evidence.size() > 0`:                          nil,
+		`metrics.auc > 0.9 && params.depth != "evidence"`:      nil,
+		`owner != "" && run.system == "github"`:                {"owner", "run"},
+		`current.owner != "" && outputs.all(o, o.name != "x")`: {"outputs"},
+		`target.owner != ""`:                                   nil,
+		`target_name == target.name`:                           {"target"},
+		`completeness.approve.missing == []`:                   {"owner", "target"},
+		`model.tier != "high" || has(model.owner)`:             {"model.owner", "model.tier"},
+		`model.?tier.orValue("high") != "high"`:                {"model.name", "model.owner", "model.tier"},
+		`[model].exists(m, m.tier == "low")`:                   {"model.name", "model.owner", "model.tier"},
+		`[1].exists(i, model.tier == "low")`:                   {"model.tier"},
+		`evidence >`:                                           all,
 	} {
-		p := &pedigree.Policy{Gates: []pedigree.Gate{{Name: "a", Expr: "true"}, {Name: "b", Expr: expr}}}
-		if got := Reads(p); got != want {
-			t.Errorf("%s: %v", expr, got)
+		var got []string
+		reads := Reads(pedigree.Policies{{Gates: []pedigree.Gate{{Name: "a", Expr: "true"}}}, {Gates: []pedigree.Gate{{Name: "b", Expr: expr}}}})
+		for _, field := range all {
+			if reads(field) {
+				got = append(got, field)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s reads %v, want %v", expr, got, want)
 		}
 	}
 }

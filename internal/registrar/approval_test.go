@@ -141,6 +141,13 @@ func TestApprovalStale(t *testing.T) {
 			{"params", "", pedigree.Record{Params: pedigree.Params{"depth": "9"}}, pedigree.ApprovalOutOfDate},
 			{"owner", "", pedigree.Record{Owner: "team:other"}, pedigree.ApprovalApproved},
 			{"rollback note", "", pedigree.Record{RollbackNote: "mind"}, pedigree.ApprovalApproved},
+			{"owner that a gate reads", `owner.startsWith("team:")`, pedigree.Record{Owner: "team:third"}, pedigree.ApprovalOutOfDate},
+			{"owner of what is replaced", `current.owner.startsWith("team:")`, pedigree.Record{Owner: "team:fourth"}, pedigree.ApprovalApproved},
+			{"run that nothing reads", "metrics.auc > 0.0", pedigree.Record{Run: &pedigree.Run{ID: "1", System: "github"}}, pedigree.ApprovalApproved},
+			{"run that a gate reads", `run.system == "github"`, pedigree.Record{Run: &pedigree.Run{ID: "2", System: "github"}}, pedigree.ApprovalOutOfDate},
+			{"target that a gate reads", "target_name == target.name", pedigree.Record{Target: "prod/fraud"}, pedigree.ApprovalOutOfDate},
+			{"target of the deployment", "target.protected", pedigree.Record{Target: "prod/other"}, pedigree.ApprovalApproved},
+			{"outputs that a gate reads", "outputs.size() > 0", pedigree.Record{Outputs: []pedigree.Output{{Name: "scores"}}}, pedigree.ApprovalOutOfDate},
 			{"evidence that nothing reads", "metrics.auc > 0.0", evidence, pedigree.ApprovalApproved},
 			{"evidence that a gate reads", `evidence.exists(e, e.kind == "fairness")`, pedigree.Record{Evidence: []pedigree.Evidence{{Name: "fair.html", Kind: "fairness", URI: "https://example.org/fairer"}}}, pedigree.ApprovalOutOfDate},
 		} {
@@ -175,6 +182,45 @@ func TestApprovalStale(t *testing.T) {
 		}
 		_, err = r.Deploy(ctx, me, fraud(1), "prod/fraud", pedigree.Deploy{}, nil)
 		mustRefuse(t, "deploy what is stale", err, pedigree.CodeRefused, "stale: its record was amended since", "pedigree request fraud/1")
+	})
+}
+
+// TestModelFieldsOfGates: what a gate reads of a model is changed by those who may change
+// the policy, and everything else by whoever may write.
+func TestModelFieldsOfGates(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx := t.Context()
+		e := mustEnable(t, mustOpen(t, database))
+		dev := e.account(t, "dev", "contributor")
+		want(t, "register", register(e.registry, dev, "default", "fraud"), "")
+		low, high, owner := pedigree.TierLow, pedigree.TierHigh, "team:risk"
+		tier := func(p pedigree.Principal, to pedigree.Tier) error {
+			_, err := e.EditModel(ctx, p, "default", "fraud", pedigree.ModelEdit{Tier: &to}, nil)
+			return err
+		}
+		apply := func(project pedigree.ProjectName, expr string) {
+			t.Helper()
+			if _, _, err := e.ApplyPolicy(ctx, e.root, pedigree.Policy{Project: project, Gates: []pedigree.Gate{{Name: "g", Expr: expr}}}, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want(t, "without a policy", tier(dev, high), "")
+		apply("default", `model.tier != "high" || evidence.size() > 0`)
+		mustRefuse(t, "what a gate reads", tier(dev, low), pedigree.CodeForbidden, "a gate reads the tier of models", "dev has no policies.write in project default", "pedigree role grant admin dev -p default")
+		want(t, "no change", tier(dev, high), "")
+		_, err := e.EditModel(ctx, dev, "default", "fraud", pedigree.ModelEdit{Owner: &owner, Tags: map[string]string{"a": "b"}}, nil)
+		want(t, "what no gate reads", err, "")
+		_, err = e.RenameModel(ctx, dev, "default", "fraud", "scam", nil)
+		want(t, "a name that no gate reads", err, "")
+		_, err = e.RenameModel(ctx, dev, "default", "scam", "fraud", nil)
+		want(t, "a name that no gate reads", err, "")
+		want(t, "who may change the policy", tier(e.root, low), "")
+		apply("default", "true")
+		want(t, "without the gate", tier(dev, high), "")
+		apply("", `model.name != "fraud" || model.tier == "high"`)
+		mustRefuse(t, "what a gate of the instance reads", tier(dev, low), pedigree.CodeForbidden)
+		_, err = e.RenameModel(ctx, dev, "default", "fraud", "scam", nil)
+		mustRefuse(t, "a name that a gate reads", err, pedigree.CodeForbidden, "a gate reads the name of models")
 	})
 }
 

@@ -2,10 +2,12 @@ package registrar
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/gate"
 	"github.com/pedigree-ml/pedigree/internal/sqlstore"
 )
 
@@ -142,12 +144,46 @@ func (r *Registrar) changeModel(ctx context.Context, p pedigree.Principal, proje
 			return decision{}, err
 		}
 		drafts, err := f(tx, pr, &before)
+		if err == nil {
+			err = r.guardModel(ctx, tx, p, pr, drafts)
+		}
 		return decision{drafts: drafts}, err
 	})
 	if err != nil || appended == nil {
 		return before, err
 	}
 	return r.modelByID(ctx, project, appended.Events[0].Subject, seqAt(appended.Last()))
+}
+
+// guardModel refuses to change what a gate reads of a model to whoever may not change the
+// policies: what high risk means is theirs to say, and approvals rest on it.
+func (r *Registrar) guardModel(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, pr pedigree.Project, drafts []pedigree.Draft) error {
+	for _, d := range drafts {
+		fields := slices.Sorted(maps.Keys(d.Payload))
+		switch d.Type {
+		case pedigree.ModelEdited:
+		case pedigree.ModelRenamed:
+			fields = []string{"name"}
+		default:
+			continue
+		}
+		policies, err := watchedPolicies(ctx, tx, pr.ID, pr.Name)
+		if err != nil {
+			return err
+		}
+		reads := gate.Reads(policies)
+		for _, field := range fields {
+			if !reads("model." + field) {
+				continue
+			}
+			err := r.authorise(ctx, tx, p, pedigree.PoliciesWrite, pr.Name)
+			if e := new(pedigree.Error); errors.As(err, &e) && e.Code == pedigree.CodeForbidden {
+				return pedigree.Errorf(pedigree.CodeForbidden, "a gate reads the %s of models, which only those change who may change policies: %s", field, e.Message).WithFix("%s", e.Fix)
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // checkMatch compares the ETag that a caller believes in with the one there is.

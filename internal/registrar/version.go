@@ -272,9 +272,9 @@ func staleApproval(ctx context.Context, tx *sqlstore.Tx, v *pedigree.Version, pr
 	if err != nil {
 		return err
 	}
-	evidence := slices.ContainsFunc(policies, func(p pedigree.Policy) bool { return gate.Reads(&p) })
+	reads := gate.Reads(policies)
 	for i := range drafts {
-		drafts[i].Stale(evidence)
+		drafts[i].Stale(reads)
 	}
 	return nil
 }

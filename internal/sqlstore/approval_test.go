@@ -110,7 +110,7 @@ func (l *lifecycle) step() {
 	case 11, 12:
 		drafts, err = v.Amend(pedigree.Amend{Record: pedigree.Record{Metrics: []pedigree.Metric{{Name: "auc", Value: pedigree.Float(l.rand.Float64())}}, Owner: "team:" + who}})
 		for i := range drafts {
-			drafts[i].Stale(false)
+			drafts[i].Stale(func(string) bool { return false })
 		}
 	case 13:
 		drafts, err = v.Withdraw("bad", "")
