@@ -27,7 +27,6 @@ const (
 	CheckRevoked   = "revoked"
 	CheckExpired   = "expired"
 	CheckStale     = "stale"
-	CheckHeld      = "held"
 	CheckErased    = "erased"
 	CheckArchived  = "archived"
 	CheckBytes     = "bytes"  // the stored bytes are there and whole
@@ -37,7 +36,7 @@ const (
 
 var builtinChecks = []string{
 	CheckApproval, CheckCondition, CheckAuthor, CheckWithdrawn, CheckRejected, CheckRevoked, CheckExpired, CheckStale,
-	CheckHeld, CheckErased, CheckArchived, CheckBytes, CheckImage, CheckSchema,
+	CheckErased, CheckArchived, CheckBytes, CheckImage, CheckSchema,
 }
 
 // Check is one thing that was looked at before a decision, and what came out.
