@@ -70,6 +70,13 @@ func newApproveCommand(a *app) *cobra.Command {
   pedigree approve fraud/7 --condition "expr: deploy.role == \"canary\""
   pedigree approve fraud/7 --condition "drift report every week" --condition-owner ann --condition-due 2026-12-31`, "comment", "what to say; it stays in the log",
 		func(cmd *cobra.Command, c *client.Client, ref pedigree.Reference, text string) (pedigree.Version, error) {
+			allow, err := cmd.Flags().GetBool("allow-secrets")
+			if err != nil {
+				return pedigree.Version{}, err
+			}
+			if err := refuseTyped(allow, map[string]string{"--condition": strings.Join(conditions, "\n"), "--condition-owner": owner}); err != nil {
+				return pedigree.Version{}, err
+			}
 			review := pedigree.Review{Comment: text}
 			for _, condition := range conditions {
 				k := pedigree.Condition{Note: condition, Owner: owner, Due: due}
@@ -155,6 +162,7 @@ func newApprovalsCommand(a *app) *cobra.Command {
 
 func newConditionMetCommand(a *app) *cobra.Command {
 	var comment string
+	var allow bool
 	cmd := &cobra.Command{
 		Use:               "met REF CONDITION",
 		Short:             "Report that a condition of an approval is met",
@@ -164,6 +172,9 @@ func newConditionMetCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := precise(args[0])
 			if err != nil {
+				return err
+			}
+			if err := refuseTyped(allow, map[string]string{"--comment": comment}); err != nil {
 				return err
 			}
 			c, err := a.client(cmd.Context())
@@ -179,6 +190,7 @@ func newConditionMetCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&comment, "comment", "", "how; it stays in the log")
+	allowSecrets(cmd.Flags(), &allow)
 	return cmd
 }
 
