@@ -51,6 +51,14 @@ type ApprovalRequest struct {
 	Note string    `json:"note,omitempty"`
 }
 
+// Waiting is what reviewers see in a list of a version that waits for them.
+type Waiting struct {
+	Request ApprovalRequest `json:"request"`
+	// Have of Need people approve it as it is.
+	Have int `json:"have"`
+	Need int `json:"need"`
+}
+
 // Verdict is what somebody says of a version.
 type Verdict string
 

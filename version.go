@@ -145,6 +145,8 @@ type Summary struct {
 	Withdrawn bool `json:"withdrawn,omitempty"`
 	// Approval is the state of its approval; "" where nobody was asked and no policy asks.
 	Approval ApprovalState `json:"approval,omitempty"`
+	// Waiting is the request, in the list of what waits for an approval; nil in others.
+	Waiting *Waiting `json:"waiting,omitempty"`
 	// Have and Want are the completeness for deployment.
 	Have int `json:"have"`
 	Want int `json:"want"`

@@ -136,11 +136,15 @@ func newApprovalsCommand(a *app) *cobra.Command {
 				return err
 			}
 			var names []string
-			t := a.newTable("version", "state", "complete", "owner", "registered (UTC)", "by")
+			t := a.newTable("version", "state", "approvals", "complete", "owner", "asked (UTC)", "by", "note")
 			for _, s := range list.Items {
 				name := a.reference(s.Project, s.Model, s.Number)
 				names = append(names, name)
-				t.row(name, s.Approval, fmt.Sprintf("%d/%d", s.Have, s.Want), s.Owner, stamp(s.CreatedAt), a.who(s.CreatedBy))
+				var have, asked, by, note string
+				if w := s.Waiting; w != nil { // older servers do not tell
+					have, asked, by, note = fmt.Sprintf("%d/%d", w.Have, w.Need), stamp(w.Request.At), a.who(w.Request.By), cut(w.Request.Note, 80)
+				}
+				t.row(name, s.Approval, have, fmt.Sprintf("%d/%d", s.Have, s.Want), s.Owner, asked, by, note)
 			}
 			err = a.print(answer{value: list, names: names, asOf: a.asOf(cmd.Context(), at), human: func(w io.Writer) {
 				if len(names) == 0 {
@@ -261,6 +265,12 @@ func (a *app) approvalLines(p page, v *pedigree.Version) {
 		expires = "until " + stamp(*ap.ExpiresAt) + " UTC"
 	}
 	p.line("approval", state, expires)
+	if o := ap.Refused; o != nil && ap.State != pedigree.ApprovalRefused && ap.State != pedigree.ApprovalWithdrawn {
+		p.line("", "it was "+string(o.Verdict)+" by "+a.who(o.By)+" and not approved again: a rollback to it stops")
+	}
+	if r := ap.Request; r != nil {
+		p.line("", words([]string{"asked for by", a.who(r.By), stamp(r.At), "UTC", r.Note}))
+	}
 	for _, o := range ap.Opinions {
 		marks := []string{string(o.Verdict), "by " + a.who(o.By), stamp(o.At) + " UTC", o.Comment}
 		if o.Author {

@@ -96,7 +96,7 @@ func (r *Registrar) MeetCondition(ctx context.Context, p pedigree.Principal, ref
 }
 
 // Requests lists the versions whose approval is asked for and not decided, the newest
-// request first. project "" means all that the caller may read.
+// request first, each with its request. project "" means all that the caller may read.
 func (r *Registrar) Requests(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.Summary], error) {
 	out := pedigree.List[pedigree.Summary]{Items: []pedigree.Summary{}}
 	before := int64(-1)
@@ -116,13 +116,17 @@ func (r *Registrar) Requests(ctx context.Context, p pedigree.Principal, project 
 		if err != nil {
 			return err
 		}
-		versions, requests, err := tx.Requests(ctx, id, before, page.Size()+1)
+		versions, waiting, err := tx.Requests(ctx, id, before, page.Size()+1)
 		if err != nil {
 			return err
 		}
 		if len(versions) > page.Size() {
 			versions = versions[:page.Size()]
-			out.Next = encodeCursor(requests[page.Size()-1])
+			out.Next = encodeCursor(waiting[page.Size()-1].Request.Seq)
+		}
+		waits := map[int64]*pedigree.Waiting{}
+		for i, seq := range versions {
+			waits[seq] = &waiting[i]
 		}
 		items, err := tx.Summaries(ctx, versions)
 		if err != nil {
@@ -138,6 +142,7 @@ func (r *Registrar) Requests(ctx context.Context, p pedigree.Principal, project 
 				return err
 			}
 			if reach.has(id) {
+				s.Waiting = waits[s.Seq]
 				out.Items = append(out.Items, s)
 			}
 		}

@@ -335,6 +335,17 @@ func TestRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		same(t, "two of two", inbox(100, now), "3 4 2")
+		r.mustApprove(t, 4)
+		list, err := r.Requests(ctx, me, "default", pedigree.Page{}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, have := range []int{0, 1, 0} {
+			w := list.Items[i].Waiting
+			if w == nil || w.Have != have || w.Need != 2 || w.Request.By != "dev" || w.Request.Note != "please" || w.Request.At.IsZero() {
+				t.Errorf("what waits: %+v", w)
+			}
+		}
 		if _, err := r.Reject(ctx, by("bob"), fraud(4), pedigree.Review{Comment: "no"}); err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,9 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pedigree-ml/pedigree"
@@ -143,20 +145,29 @@ func (tx *Tx) approvalStale(alias string) string {
 	return fmt.Sprintf("coalesce(%sstale_seq <= %d, 1 = 0)", alias, tx.last)
 }
 
+// opinions is the expression of how many opinions about v are so, as of tx's moment.
+func (tx *Tx) opinions(cond string) string {
+	return "(SELECT count(*) FROM view_approvals o WHERE o.subject = v.seq AND " + tx.open("o.") + " AND " + cond + ")"
+}
+
+// lives is the condition that an opinion has not expired at a time in microseconds.
+func lives(now int64) string { return fmt.Sprintf("(o.expires IS NULL OR o.expires > %d)", now) }
+
+// approvers is the expression of how many people approve v as it is at a time in
+// microseconds.
+func (tx *Tx) approvers(now int64) string {
+	return tx.opinions("o.kind = 'approved' AND NOT " + tx.approvalStale("o.") + " AND " + lives(now))
+}
+
 // approvalState is the expression of the state of v's approval at a time in microseconds,
 // as [pedigree.FoldApproval] has it.
 func (tx *Tx) approvalState(now int64) string {
-	rows := func(cond string) string {
-		return "(SELECT count(*) FROM view_approvals o WHERE o.subject = v.seq AND " + tx.open("o.") + " AND " + cond + ")"
-	}
-	stale := tx.approvalStale("o.")
-	lives := fmt.Sprintf("(o.expires IS NULL OR o.expires > %d)", now)
-	have := rows("o.kind = 'approved' AND NOT " + stale + " AND " + lives)
+	rows, stale, have := tx.opinions, tx.approvalStale("o."), tx.approvers(now)
 	return "CASE WHEN " + rows("o.kind = 'rejected' AND NOT "+stale) + " > 0 THEN 'rejected'" +
 		" WHEN " + have + " = 0 AND " + rows("o.kind = 'revoked'") + " > 0 THEN 'revoked'" +
 		" WHEN " + have + " >= " + tx.need("1") + " THEN 'approved'" +
 		" WHEN " + rows("o.kind = 'approved' AND "+stale) + " > 0 THEN 'stale'" +
-		" WHEN " + rows("o.kind = 'approved' AND NOT "+stale+" AND NOT "+lives) + " > 0 THEN 'expired'" +
+		" WHEN " + rows("o.kind = 'approved' AND NOT "+stale+" AND NOT "+lives(now)) + " > 0 THEN 'expired'" +
 		" WHEN " + have + " + " + rows("o.kind = 'requested'") + " > 0 THEN 'requested' ELSE 'none' END"
 }
 
@@ -188,9 +199,9 @@ func (tx *Tx) approvalStates(ctx context.Context, seqs []int64) (states map[int6
 }
 
 // Requests lists the versions whose approval is asked for at tx's moment, in the order of
-// their requests, newest first and before the given seq (-1 for all); those that were
-// withdrawn since wait for nobody. projectID "" means all.
-func (tx *Tx) Requests(ctx context.Context, projectID string, before int64, limit int) (versions, requests []int64, err error) {
+// their requests, newest first and before the given seq (-1 for all), and with each what
+// waits; those that were withdrawn since wait for nobody. projectID "" means all.
+func (tx *Tx) Requests(ctx context.Context, projectID string, before int64, limit int) (versions []int64, waiting []pedigree.Waiting, err error) {
 	if before < 0 {
 		before = tx.last + 1
 	}
@@ -198,7 +209,7 @@ func (tx *Tx) Requests(ctx context.Context, projectID string, before int64, limi
 	if err != nil {
 		return nil, nil, err
 	}
-	text := "SELECT v.seq, r.from_seq FROM view_approvals r JOIN view_versions v ON v.seq = r.subject JOIN view_models m ON m.id = v.model WHERE r.kind = 'requested' AND " + tx.open("r.") +
+	text := "SELECT v.seq, r.from_seq, " + tx.approvers(micros(now)) + ", " + tx.need("1") + " FROM view_approvals r JOIN view_versions v ON v.seq = r.subject JOIN view_models m ON m.id = v.model WHERE r.kind = 'requested' AND " + tx.open("r.") +
 		" AND " + tx.alive("v.") + " AND NOT " + tx.flagged("withdrawn") + " AND r.from_seq < $1 AND " + tx.approvalState(micros(now)) + " IN ('requested', 'stale', 'expired')"
 	args := []any{before, limit}
 	if projectID != "" {
@@ -206,12 +217,47 @@ func (tx *Tx) Requests(ctx context.Context, projectID string, before int64, limi
 		args = append(args, projectID)
 	}
 	err = tx.each(ctx, "read requests", text+" ORDER BY r.from_seq DESC LIMIT $2", args, func(rows rows) error {
-		var v, r int64
-		err := rows.Scan(&v, &r)
-		versions, requests = append(versions, v), append(requests, r)
+		var v int64
+		var w pedigree.Waiting
+		err := rows.Scan(&v, &w.Request.Seq, &w.Have, &w.Need)
+		versions, waiting = append(versions, v), append(waiting, w)
 		return err
 	})
-	return versions, requests, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return versions, waiting, tx.readRequests(ctx, waiting)
+}
+
+// readRequests fills in who asked, when, and with which words.
+func (tx *Tx) readRequests(ctx context.Context, waiting []pedigree.Waiting) error {
+	for chunk := range slices.Chunk(waiting, 128) {
+		bySeq := map[int64]*pedigree.ApprovalRequest{}
+		var seqs []int64
+		for i := range chunk {
+			r := &chunk[i].Request
+			bySeq[r.Seq], seqs = r, append(seqs, r.Seq)
+		}
+		in, args := list(nil, seqs)
+		text := "SELECT e.envelope, coalesce(f.value, 'null') FROM log_events e LEFT JOIN log_fields f ON f.seq = e.seq AND f.name = 'note' WHERE e.seq IN (" + in + ")"
+		err := tx.each(ctx, "read requests", text, args, func(rows rows) error {
+			var envelope, note string
+			if err := rows.Scan(&envelope, &note); err != nil {
+				return err
+			}
+			e, err := pedigree.ParseEnvelope(envelope)
+			if err != nil {
+				return err
+			}
+			r := bySeq[e.Seq]
+			r.At, r.By = e.Time, e.Actor
+			return json.Unmarshal([]byte(note), &r.Note)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Time is the moment that tx is about: the clock's for now, as it was first read, the time

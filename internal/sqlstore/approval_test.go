@@ -280,7 +280,14 @@ func (l *lifecycle) agree(at pedigree.At, met map[pedigree.ApprovalState]int) {
 				l.Errorf("as of %q: the list says of version %d %q, withdrawn %v; the events %q, %v", at, s.Number, s.Approval, s.Withdrawn, state, v.Withdrawn)
 			}
 		}
-		_, requests, err := tx.Requests(ctx, "prj_1", -1, 100)
+		seqs, inbox, err := tx.Requests(ctx, "prj_1", -1, 100)
+		var requests []int64
+		for i, w := range inbox {
+			requests = append(requests, w.Request.Seq)
+			if a := versions[seqs[i]].Approval; a == nil || a.Request == nil || w != (pedigree.Waiting{Request: *a.Request, Have: a.Have, Need: a.Need}) {
+				l.Errorf("as of %q: the inbox says %+v of a version, the events %+v", at, w, a)
+			}
+		}
 		slices.Sort(waiting)
 		slices.Reverse(waiting)
 		if !slices.Equal(requests, waiting) {
