@@ -212,10 +212,10 @@ func (p *Place) activate(d *Deployment, how, note string) []Draft {
 	return drafts
 }
 
-// barred says why d, which waits, must not become active, "" for nothing: what was said of
+// Barred says why d, which waits, must not become active, "" for nothing: what was said of
 // its version v since d was opened. What was said before was judged then, and either stopped
 // nothing or was passed over.
-func (d *Deployment) barred(v *Version) string {
+func (d *Deployment) Barred(v *Version) string {
 	if w := v.Withdrawn; w != nil && w.Seq > d.Seq {
 		return "was withdrawn: " + w.Reason
 	}
@@ -238,7 +238,7 @@ func (p *Place) Activate(d *Deployment, v *Version, note string) ([]Draft, error
 	}
 	switch d.State {
 	case DeploymentPending:
-		if why := d.barred(v); why != "" {
+		if why := d.Barred(v); why != "" {
 			return nil, Errorf(CodeRefused, "deployment %s can't become active: since it was opened, %s %s", d.ID, d.Reference(), why).
 				WithFix("pedigree deployment report %s --failed --note WHY, then deploy another version to %s", d.ID, d.Target)
 		}

@@ -50,13 +50,16 @@ type Instance struct {
 
 // TargetStatus is a target with what is desired there and what was seen.
 type TargetStatus struct {
-	Target    Target       `json:"target"`
-	Protected bool         `json:"protected"`
-	Current   *Deployment  `json:"current,omitempty"`
-	Pending   *Deployment  `json:"pending,omitempty"`
-	Others    []Deployment `json:"others,omitempty"` // canaries and shadows
+	Target    Target      `json:"target"`
+	Protected bool        `json:"protected"`
+	Current   *Deployment `json:"current,omitempty"`
 	// Withdrawn says that the version of Current is barred, and still runs.
-	Withdrawn bool `json:"withdrawn,omitempty"`
+	Withdrawn bool        `json:"withdrawn,omitempty"`
+	Pending   *Deployment `json:"pending,omitempty"`
+	// Barred is why Pending can't become active any more: what was said of its version
+	// since. "" where it can.
+	Barred string       `json:"barred,omitempty"`
+	Others []Deployment `json:"others,omitempty"` // canaries and shadows
 	// Rollback says whether the way back is open; nil for a target that is not protected
 	// or was not looked at yet.
 	Rollback  *Readiness `json:"rollback,omitempty"`
@@ -70,9 +73,9 @@ type TargetStatus struct {
 
 // Desired is what instances of the target are to run: what waits to be seen there, else what
 // is active; nil where nothing is. A deployment that somebody else puts there and reports is
-// not for instances to fetch.
+// not for instances to fetch, nor is one that can't become active any more.
 func (s *TargetStatus) Desired() *Deployment {
-	if d := s.Pending; d != nil && d.Confirm == ConfirmObservation {
+	if d := s.Pending; d != nil && d.Confirm == ConfirmObservation && s.Barred == "" {
 		return d
 	}
 	return s.Current
@@ -81,7 +84,7 @@ func (s *TargetStatus) Desired() *Deployment {
 // wanted says whether an instance runs something that it may: what is desired, what is being
 // put there, or a canary or shadow.
 func (s *TargetStatus) wanted(i *Instance) bool {
-	return i.Runs(s.Desired()) || i.Runs(s.Pending) || slices.ContainsFunc(s.Others, func(d Deployment) bool { return i.Runs(&d) })
+	return i.Runs(s.Desired()) || s.Barred == "" && i.Runs(s.Pending) || slices.ContainsFunc(s.Others, func(d Deployment) bool { return i.Runs(&d) })
 }
 
 // Runs says whether an instance runs what d deploys. Other bytes are something else,
@@ -123,7 +126,7 @@ func (p *Place) Observe(before *Instance, i Instance, v *Version) []Draft {
 		}
 		drafts = append(drafts, Draft{Type: InstanceChanged, Subject: p.Target.ID, Payload: payload})
 	}
-	if d := p.Confirms(&i); d != nil && d.barred(v) == "" {
+	if d := p.Confirms(&i); d != nil && d.Barred(v) == "" {
 		drafts = append(drafts, p.activate(d, "observation", "")...)
 	}
 	return drafts

@@ -144,7 +144,11 @@ func TestCompare(t *testing.T) {
 		s.Compare(testNow)
 		checkEqual(t, "lagging while one waits for "+string(confirm), s.Lagging, lagging)
 	}
-	s.Current, s.Pending = nil, nil
+	s.Barred, next.Confirm = "fraud/6 was withdrawn", ConfirmObservation
+	s.Compare(testNow)
+	checkEqual(t, "lagging behind what runs, while what waits is barred", s.Lagging, 2)
+	checkEqual(t, "desired is what runs", s.Desired(), desired)
+	s.Barred, s.Current, s.Pending = "", nil, nil
 	s.Compare(testNow)
 	checkEqual(t, "nothing desired", s.Lagging, 5)
 }

@@ -308,6 +308,9 @@ func (a *app) statusPage(w io.Writer, s *pedigree.TargetStatus) {
 	}
 	if s.Pending != nil {
 		p.line("pending", a.deployed(s.Pending), "since "+a.since(s.Pending.OpenedAt), s.Pending.ID)
+		if s.Barred != "" {
+			p.line("", "can't become active: "+s.Barred)
+		}
 	}
 	for i := range s.Others {
 		p.line(string(s.Others[i].Role), a.deployed(&s.Others[i]), string(s.Others[i].State), s.Others[i].ID)

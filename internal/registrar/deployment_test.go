@@ -378,7 +378,7 @@ func TestDeploymentBarred(t *testing.T) {
 			want(t, tt.name, tt.bar(), "")
 			mustRefuse(t, tt.name, report(waits, pedigree.DeploymentActive), pedigree.CodeRefused, tt.says, "pedigree deployment report "+waits.ID+" --failed")
 			s := observe(1)
-			if s.Pending == nil || s.Pending.ID != seen.ID || !slices.ContainsFunc(s.Instances, func(i pedigree.Instance) bool { return i.Instance == "pod "+tt.name }) {
+			if s.Pending == nil || s.Pending.ID != seen.ID || s.Barred != tt.says || s.Desired() == s.Pending || !slices.ContainsFunc(s.Instances, func(i pedigree.Instance) bool { return i.Instance == "pod "+tt.name }) {
 				t.Errorf("%s: what an instance says is recorded, and makes nothing active: %+v", tt.name, s)
 			}
 			for _, d := range []pedigree.Deployment{waits, seen} {
@@ -388,7 +388,7 @@ func TestDeploymentBarred(t *testing.T) {
 			waits, seen = r.mustDeploy(t, 1, "prod/report", over), r.mustDeploy(t, 1, "prod/seen", over)
 			want(t, tt.name+", and passed over", report(waits, pedigree.DeploymentActive), "")
 			observe(2)
-			if s := observe(1); s.Current == nil || s.Current.ID != seen.ID {
+			if s := observe(1); s.Current == nil || s.Current.ID != seen.ID || s.Barred != "" {
 				t.Errorf("%s, passed over and seen: %+v", tt.name, s)
 			}
 			want(t, tt.name+": undone", tt.undo(), "")

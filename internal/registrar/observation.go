@@ -99,6 +99,15 @@ func (r *Registrar) status(ctx context.Context, tx *sqlstore.Tx, id string) (ped
 		}
 		s.Withdrawn = v.Withdrawn != nil
 	}
+	if d := s.Pending; d != nil {
+		v, err := tx.Version(ctx, d.Project, d.Model, d.ModelID, d.Version)
+		if err != nil {
+			return s, err
+		}
+		if why := d.Barred(&v); why != "" {
+			s.Barred = d.Reference().String() + " " + why
+		}
+	}
 	if s.Protected {
 		if s.Rollback, err = tx.Readiness(ctx, id); err != nil {
 			return s, err
