@@ -126,7 +126,8 @@ func (v number) reference() pedigree.Reference {
 // opinion is what one person said last of a version.
 type opinion struct {
 	yes, stale bool
-	until      int // hour after which a yes counts no more; 0 is for ever
+	own        bool // of somebody who made the version
+	until      int  // hour after which a yes counts no more; 0 is for ever
 }
 
 // card is a version as the model knows it.
@@ -277,6 +278,17 @@ func (w *world) votes(c *card) (yes, no, stale, late int) {
 	return yes, no, stale, late
 }
 
+// own is how many of the votes for a version are of those who made it.
+func (w *world) own(c *card) int {
+	n := 0
+	for _, o := range c.said {
+		if o.yes && o.own && !o.stale && (o.until == 0 || o.until > w.hour) {
+			n++
+		}
+	}
+	return n
+}
+
 // approval is the state of a version's approval.
 func (w *world) approval(c *card) pedigree.ApprovalState {
 	yes, no, stale, late := w.votes(c)
@@ -317,6 +329,9 @@ func (w *world) stops(v number, target pedigree.TargetName, before *number) map[
 	}
 	if rules := w.rules(environment, protected); len(rules) > 0 {
 		yes, no, _, _ := w.votes(c)
+		if slices.ContainsFunc(rules, func(r *pedigree.ApprovalRule) bool { return !r.AllowAuthor }) {
+			yes -= w.own(c)
+		}
 		if no > 0 || yes < most(rules) {
 			out["approval"] = true
 		}
@@ -549,7 +564,7 @@ func (w *world) speak(i int, o step, c *card) pedigree.ErrorCode {
 		if c.withdrawn || (c.makers[o.Who] || c.requester == o.Who) && !allowed {
 			return refused
 		}
-		c.said[o.Who], c.revoked = opinion{yes: true, until: until}, false
+		c.said[o.Who], c.revoked = opinion{yes: true, own: c.makers[o.Who] || c.requester == o.Who, until: until}, false
 		if yes, no, _, _ := w.votes(c); no == 0 {
 			c.since = max(c.since, yes)
 		}
