@@ -132,8 +132,10 @@ func (tx *Tx) Readiness(ctx context.Context, targetID string) (*pedigree.Readine
 // KeepReadiness keeps what was found of a target's way back.
 func KeepReadiness(targetID string, r pedigree.Readiness) (Own, error) {
 	text, err := json.Marshal(r)
-	return Own{"INSERT INTO own_readiness (target, checked, found) VALUES ($1, $2, $3) ON CONFLICT (target) DO UPDATE SET checked = excluded.checked, found = excluded.found",
-		[]any{targetID, micros(r.CheckedAt), string(text)}}, err
+	return Own{
+		"INSERT INTO own_readiness (target, checked, found) VALUES ($1, $2, $3) ON CONFLICT (target) DO UPDATE SET checked = excluded.checked, found = excluded.found",
+		[]any{targetID, micros(r.CheckedAt), string(text)},
+	}, err
 }
 
 // Keep writes what no event tells.
