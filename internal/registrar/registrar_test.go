@@ -268,3 +268,38 @@ func TestImportedNumbers(t *testing.T) {
 		}
 	})
 }
+
+// TestPagesOfOneModel: the pages of a search for one model follow each other in every order
+// of time, which is found by number there.
+func TestPagesOfOneModel(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		for _, name := range []string{"fraud", "churn"} {
+			for range 5 {
+				if _, err := r.Register(ctx, me, "default", pedigree.Name(name), pedigree.Registration{CreateModel: true}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for order, want := range map[string]string{
+			"": "5 4 3 2 1 ", "created_at DESC": "5 4 3 2 1 ", "created_at": "1 2 3 4 5 ", "updated_at": "1 2 3 4 5 ",
+		} {
+			got, page := "", pedigree.Page{Limit: 2}
+			for {
+				list, err := r.Search(ctx, me, "default", "model = 'fraud'", order, page, now)
+				if err != nil {
+					t.Fatalf("order %q after %q: %v", order, got, err)
+				}
+				for _, v := range list.Items {
+					got += v.Number.String() + " "
+				}
+				if page.Cursor = list.Next; page.Cursor == "" {
+					break
+				}
+			}
+			if got != want {
+				t.Errorf("order %q: got %s, want %s", order, got, want)
+			}
+		}
+	})
+}

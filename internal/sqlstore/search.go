@@ -85,10 +85,7 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 			return nil, nil, err
 		}
 		where = append(where, "v.model = "+c.arg(id))
-		// By what was registered last is by number then, which has an index.
-		if c.byNumber = driver == nil; c.byNumber && len(q.Order) == 0 {
-			q.Order = []pedigree.Order{{Field: pedigree.FilterField{Kind: pedigree.KindAttribute, Key: "created_at"}, Desc: true}}
-		}
+		c.byNumber = driver == nil // which has an index
 	}
 	archived := false
 	if q.Filter != nil && q.Filter.Root != nil {
@@ -105,10 +102,14 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 		where = append(where, "NOT "+c.tx.flagged("archived"))
 	}
 	if len(q.Order) == 0 {
-		if q.After != nil {
-			where = append(where, seq+" < "+c.arg(q.After.Seq))
+		by, before := seq, "%s"
+		if c.byNumber {
+			by, before = "v.number", "(SELECT w.number FROM view_versions w WHERE w.seq = %s)"
 		}
-		text := "SELECT " + seq + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY " + seq + " DESC" + c.limit(q.Limit)
+		if q.After != nil {
+			where = append(where, by+" < "+fmt.Sprintf(before, c.arg(q.After.Seq)))
+		}
+		text := "SELECT " + seq + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY " + by + " DESC" + c.limit(q.Limit)
 		var seqs []int64
 		err := tx.each(ctx, "search", text, c.args, func(rows rows) error {
 			var s int64
