@@ -145,27 +145,10 @@ func holds(ctx context.Context, dest string, files []pedigree.File) (bool, error
 	if info, err := os.Lstat(dest); err != nil || !info.IsDir() {
 		return false, localError("pull", err)
 	}
-	want := map[string]pedigree.File{}
-	for _, f := range files {
-		want[f.Path] = f
-	}
 	found := 0
 	same := true
-	err := filepath.WalkDir(dest, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(dest, name)
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		f, ok := want[filepath.ToSlash(rel)]
-		executable := info.Mode()&0o111 != 0
-		if !ok || !info.Mode().IsRegular() || info.Size() != f.Size || runtime.GOOS != "windows" && executable != f.Executable {
+	err := walkFiles(dest, files, func(_ string, size int64, f *pedigree.File) error {
+		if f == nil || size != f.Size {
 			same = false
 			return fs.SkipAll
 		}
@@ -176,6 +159,34 @@ func holds(ctx context.Context, dest string, files []pedigree.File) (bool, error
 		return false, localError("pull", err)
 	}
 	return sameBytes(ctx, dest, files)
+}
+
+// walkFiles calls f with every file below a folder, its size, and the one of the files that
+// has its path, is regular and may be run as it may; nil for none.
+func walkFiles(dir string, files []pedigree.File, f func(name string, size int64, file *pedigree.File) error) error {
+	want := map[string]*pedigree.File{}
+	for i := range files {
+		want[files[i].Path] = &files[i]
+	}
+	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		file := want[filepath.ToSlash(rel)]
+		executable := info.Mode()&0o111 != 0
+		if file != nil && (!info.Mode().IsRegular() || runtime.GOOS != "windows" && executable != file.Executable) {
+			file = nil
+		}
+		return f(name, info.Size(), file)
+	})
 }
 
 // contains says whether dest holds these files, by their digests, whatever else is there: a
@@ -273,24 +284,8 @@ func scratchOf(files []pedigree.File) string {
 
 // tidy removes from a folder what is none of the files, or can't be a part of one.
 func tidy(dir string, files []pedigree.File) error {
-	want := map[string]pedigree.File{}
-	for _, f := range files {
-		want[f.Path] = f
-	}
-	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(dir, name)
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		f, ok := want[filepath.ToSlash(rel)]
-		if ok && info.Mode().IsRegular() && info.Size() <= f.Size && (runtime.GOOS == "windows" || info.Mode()&0o111 != 0 == f.Executable) {
+	return walkFiles(dir, files, func(name string, size int64, f *pedigree.File) error {
+		if f != nil && size <= f.Size {
 			return nil
 		}
 		return os.Remove(name)
