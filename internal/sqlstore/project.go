@@ -59,11 +59,22 @@ type knownProject struct {
 // ProjectID is the id of a project, without the rest. It returns
 // [pedigree.CodeNotFound].
 func (tx *Tx) ProjectID(ctx context.Context, name pedigree.ProjectName) (string, error) {
-	p, err := tx.s.findProject(ctx, tx, name)
-	if errors.Is(err, errNoRows) || err == nil && p.seq > tx.last {
+	kept, ok := tx.s.projects.Load(name)
+	p, _ := kept.(knownProject)
+	if !ok {
+		err := tx.row(ctx, "SELECT id, seq FROM view_projects WHERE name = $1", []any{string(name)}, &p.id, &p.seq)
+		if errors.Is(err, errNoRows) {
+			return "", NoProject(name)
+		}
+		if err != nil {
+			return "", tx.s.d.translate(err, "find a project")
+		}
+		tx.s.projects.Store(name, p)
+	}
+	if p.seq > tx.last {
 		return "", NoProject(name)
 	}
-	return p.id, tx.s.d.translate(err, "find a project")
+	return p.id, nil
 }
 
 // KnownProject is the id of a project that was looked up before, "" for any other.
@@ -71,18 +82,6 @@ func (s *Store) KnownProject(name pedigree.ProjectName) string {
 	p, _ := s.projects.Load(name)
 	known, _ := p.(knownProject)
 	return known.id
-}
-
-func (s *Store) findProject(ctx context.Context, tx *Tx, name pedigree.ProjectName) (knownProject, error) {
-	if p, ok := s.projects.Load(name); ok {
-		return p.(knownProject), nil
-	}
-	var p knownProject
-	err := tx.row(ctx, "SELECT id, seq FROM view_projects WHERE name = $1", []any{string(name)}, &p.id, &p.seq)
-	if err == nil {
-		s.projects.Store(name, p)
-	}
-	return p, err
 }
 
 // Projects lists projects by name, after the given one; within, where not nil, are the ids
