@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -44,23 +45,113 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 	if err != nil {
 		return nil, nil, err
 	}
+	var model string
+	name := oneModel(q)
+	if name != "" {
+		// Its versions are found by an index instead of one by one among all.
+		model, err = tx.ModelID(ctx, q.Project, pedigree.Name(name))
+		if err != nil || model == "" {
+			return nil, nil, err
+		}
+	}
 	c := &compiler{tx: tx, ctx: ctx, now: q.Now, moment: moment, project: q.Project, within: q.Within, skip: q.Skip}
-	seq := "v.seq"
-	from := "view_versions v"
-	where := []string{tx.alive("v.")}
-	driver, err := c.driver(q.Filter)
+	q.Order, c.unique = telling(q.Order, name != "", q.Project != "")
+	if c.driver, err = c.chooseDriver(q.Filter); err != nil {
+		return nil, nil, err
+	}
+	c.byNumber = model != "" && c.driver == nil // a driver has an index
+	exact := *c
+	exact.exact = true
+	seqs, next, err := c.search(q, model)
+	if err != nil || c.driver == nil || c.driver.Field.Type() == pedigree.NumberField {
+		return seqs, next, err
+	}
+	same, err := c.verified(seqs)
+	if err != nil || same {
+		return seqs, next, err
+	}
+	// Another text has the same hash. That hardly ever happens, and is looked at row by row.
+	return exact.search(q, model)
+}
+
+// verified says that the versions have the text by whose hash the driver found them: read
+// for one page, since most of what a driver finds is on no page.
+func (c *compiler) verified(seqs []int64) (bool, error) {
+	if len(seqs) == 0 {
+		return true, nil
+	}
+	probe := &compiler{tx: c.tx, ctx: c.ctx, project: c.project, within: c.within}
+	cond, err := probe.attribute("d", c.driver)
+	if err != nil {
+		return false, err
+	}
+	found := make(map[int64]bool, len(seqs))
+	for chunk := range slices.Chunk(seqs, cardChunk) {
+		in, args := list(probe.args, chunk)
+		err := c.tx.each(c.ctx, "search", "SELECT d.subject FROM view_attributes d WHERE d.subject IN ("+in+") AND "+cond, args, func(rows rows) error {
+			var s int64
+			err := rows.Scan(&s)
+			found[s] = true
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return len(found) == len(seqs), nil
+}
+
+// search compiles and runs a search; model is the id of the one that it is about, "" where
+// it names none.
+func (c *compiler) search(q Search, model string) ([]int64, *SearchKey, error) {
+	if c.tx.current && len(q.Order) > 0 && q.Order[0].Field.Attribute() == "updated_at" && !slices.ContainsFunc(q.Order, func(o pedigree.Order) bool { return !isColumn(o.Field) }) {
+		return c.changed(q, model)
+	}
+	seq, from, where, err := c.conditions(q, model)
 	if err != nil {
 		return nil, nil, err
 	}
-	if driver != nil {
+	if len(q.Order) > 0 {
+		return c.ordered(q, seq, from, where)
+	}
+	by, before := seq, "%s"
+	if c.byNumber {
+		by, before = "v.number", "(SELECT w.number FROM view_versions w WHERE w.seq = %s)"
+	}
+	if q.After != nil {
+		where = append(where, by+" < "+fmt.Sprintf(before, c.arg(q.After.Seq)))
+	}
+	text := "SELECT " + seq + " FROM " + c.joined(from, where) + " ORDER BY " + by + " DESC" + c.limit(q.Limit)
+	var seqs []int64
+	err = c.tx.each(c.ctx, "search", text, c.args, func(rows rows) error {
+		var s int64
+		err := rows.Scan(&s)
+		seqs = append(seqs, s)
+		return err
+	})
+	if err != nil || len(seqs) <= q.Limit {
+		return seqs, nil, err
+	}
+	seqs = seqs[:q.Limit]
+	return seqs, &SearchKey{Seq: seqs[q.Limit-1]}, nil
+}
+
+// conditions are what a search reads from, without names, and which rows; seq is the column
+// of the version's seq.
+func (c *compiler) conditions(q Search, model string) (seq, from string, where []string, err error) {
+	tx := c.tx
+	seq = "v.seq"
+	from = "view_versions v"
+	where = []string{tx.alive("v.")}
+	if c.driver != nil {
 		// CROSS JOIN keeps SQLite from looking at every version first; PostgreSQL takes
 		// it for any join.
 		seq = "d.subject"
-		cond, err := c.attribute("d", driver)
+		cond, err := c.attribute("d", c.driver)
 		if err != nil {
-			return nil, nil, err
+			return "", "", nil, err
 		}
-		if driver.Field.Type() == pedigree.NumberField {
+		if c.driver.Field.Type() == pedigree.NumberField {
 			// One metric may have been measured on two splits: several rows, one version.
 			from = "(SELECT DISTINCT d.subject AS subject FROM view_attributes d WHERE " + cond + ") d CROSS JOIN view_versions v"
 			where = append([]string{"v.seq = d.subject"}, where...)
@@ -69,8 +160,8 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 			where = append([]string{cond, "v.seq = d.subject"}, where...)
 		}
 	}
-	from += " CROSS JOIN view_models m CROSS JOIN view_names n CROSS JOIN view_projects p"
-	where = append(where, "m.id = v.model", "n.model = v.model", tx.open("n."), "p.id = m.project")
+	from += " CROSS JOIN view_models m"
+	where = append(where, "m.id = v.model", tx.alive("m."))
 	if q.Project != "" {
 		where = append(where, "m.project = "+c.arg(q.Project))
 	} else if q.Within != nil {
@@ -78,22 +169,18 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 		cond, c.args = among("m.project", c.args, q.Within)
 		where = append(where, cond)
 	}
-	if name := oneModel(q); name != "" {
-		// Its versions are found by an index instead of one by one among all.
-		id, err := tx.ModelID(ctx, q.Project, pedigree.Name(name))
-		if err != nil || id == "" {
-			return nil, nil, err
-		}
-		where = append(where, "v.model = "+c.arg(id))
-		c.byNumber = driver == nil // which has an index
+	if model != "" {
+		where = append(where, "v.model = "+c.arg(model))
 	}
 	archived := false
 	if q.Filter != nil && q.Filter.Root != nil {
 		cond, err := c.node(q.Filter.Root)
 		if err != nil {
-			return nil, nil, err
+			return "", "", nil, err
 		}
-		where = append(where, cond)
+		if cond != "" {
+			where = append(where, cond)
+		}
 		for _, n := range q.Filter.Comparisons() {
 			archived = archived || n.Field.Attribute() == "archived"
 		}
@@ -101,29 +188,20 @@ func (tx *Tx) Search(ctx context.Context, q Search) ([]int64, *SearchKey, error)
 	if !archived {
 		where = append(where, "NOT "+c.tx.flagged("archived"))
 	}
-	if len(q.Order) == 0 {
-		by, before := seq, "%s"
-		if c.byNumber {
-			by, before = "v.number", "(SELECT w.number FROM view_versions w WHERE w.seq = %s)"
-		}
-		if q.After != nil {
-			where = append(where, by+" < "+fmt.Sprintf(before, c.arg(q.After.Seq)))
-		}
-		text := "SELECT " + seq + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY " + by + " DESC" + c.limit(q.Limit)
-		var seqs []int64
-		err := tx.each(ctx, "search", text, c.args, func(rows rows) error {
-			var s int64
-			err := rows.Scan(&s)
-			seqs = append(seqs, s)
-			return err
-		})
-		if err != nil || len(seqs) <= q.Limit {
-			return seqs, nil, err
-		}
-		seqs = seqs[:q.Limit]
-		return seqs, &SearchKey{Seq: seqs[q.Limit-1]}, nil
+	return seq, from, where, nil
+}
+
+// joined is FROM and WHERE with those tables of names that the conditions speak of.
+func (c *compiler) joined(from string, where []string) string {
+	if c.names {
+		from += " CROSS JOIN view_names n"
+		where = append(where, "n.model = v.model", c.tx.open("n."))
 	}
-	return c.ordered(q, seq, from, where)
+	if c.projects {
+		from += " CROSS JOIN view_projects p"
+		where = append(where, "p.id = m.project")
+	}
+	return from + " WHERE " + strings.Join(where, " AND ")
 }
 
 // oneModel is the name of the model that all versions of a search must have, "" where it
@@ -155,7 +233,6 @@ func (c *compiler) limit(n int) string {
 
 // orderKey is one key of an order as SQL has it.
 type orderKey struct {
-	field string
 	value string
 	kind  pedigree.FieldType
 	desc  bool
@@ -164,88 +241,167 @@ type orderKey struct {
 	column bool
 }
 
+// keys are the keys of an order, and the columns that a search by it selects; direct says
+// that all of them are columns of its tables.
+func (c *compiler) keys(q Search, seq string) (keys []orderKey, columns string, direct bool, err error) {
+	columns = seq + " AS seq"
+	direct = true
+	for i, o := range q.Order {
+		value, t, err := c.orderValue(o.Field)
+		if err != nil {
+			return nil, "", false, err
+		}
+		keys = append(keys, orderKey{value: value, kind: t, desc: o.Desc, column: isColumn(o.Field)})
+		direct = direct && isColumn(o.Field)
+		columns += fmt.Sprintf(", %s AS k%d", value, i)
+	}
+	return keys, columns, direct, nil
+}
+
+// outside are keys as they are called around a SELECT that names them.
+func outside(keys []orderKey) []orderKey {
+	keys = slices.Clone(keys)
+	for i := range keys {
+		keys[i].value = fmt.Sprintf("k%d", i)
+	}
+	return keys
+}
+
+// total are keys that tell all versions apart: seq goes with those that do not.
+func (c *compiler) total(keys []orderKey, seq string) []orderKey {
+	if c.unique {
+		return keys
+	}
+	return append(keys[:len(keys):len(keys)], orderKey{value: seq, desc: true, column: true})
+}
+
+func orderBy(keys []orderKey) string {
+	order := make([]string, len(keys))
+	for i, k := range keys {
+		order[i] = k.value + " ASC"
+		if k.desc {
+			order[i] = k.value + " DESC"
+		}
+		if !k.column {
+			order[i] += " NULLS LAST"
+		}
+	}
+	return " ORDER BY " + strings.Join(order, ", ")
+}
+
 // ordered runs a search that is sorted by keys: the values are computed inside, and
 // the page is cut outside. Where all keys are columns, there is no outside, so that
 // an index can give the order and the page can end early.
 func (c *compiler) ordered(q Search, seq, from string, where []string) ([]int64, *SearchKey, error) {
-	keys := make([]orderKey, len(q.Order))
-	columns := []string{seq + " AS seq"}
-	direct := true
-	for i, o := range q.Order {
-		value, t, err := c.orderValue(o.Field)
-		if err != nil {
-			return nil, nil, err
-		}
-		keys[i] = orderKey{field: o.Field.Attribute(), value: value, kind: t, desc: o.Desc, column: isColumn(o.Field)}
-		direct = direct && keys[i].column
-		columns = append(columns, fmt.Sprintf("%s AS k%d", value, i))
+	keys, columns, direct, err := c.keys(q, seq)
+	if err != nil {
+		return nil, nil, err
 	}
-	seqColumn := seq
 	if !direct {
-		seqColumn = "seq"
-		for i := range keys {
-			keys[i].value = fmt.Sprintf("k%d", i)
-		}
+		keys, seq = outside(keys), "seq"
 	}
-	by := append(keys[:len(keys):len(keys)], orderKey{value: seqColumn, desc: true, column: true})
+	after, err := c.after(q.After, keys, seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	text := "SELECT " + columns + " FROM "
 	if direct {
-		by = telling(by, oneModel(q) != "")
-	}
-	var order []string
-	for _, k := range by {
-		direction := " ASC"
-		if k.desc {
-			direction = " DESC"
-		}
-		if !k.column {
-			direction += " NULLS LAST"
-		}
-		order = append(order, k.value+direction)
-	}
-	var after []string
-	if q.After != nil {
-		var err error
-		if after, err = c.after(q.After, keys, seqColumn); err != nil {
-			return nil, nil, err
-		}
-	}
-	text := "SELECT " + strings.Join(columns, ", ") + " FROM " + from + " WHERE "
-	if direct {
-		text += strings.Join(append(where, after...), " AND ")
+		text += c.joined(from, append(where, after...))
 	} else {
-		text = "SELECT * FROM (" + text + strings.Join(where, " AND ") + ") t"
+		text = "SELECT * FROM (" + text + c.joined(from, where) + ") t"
 		if len(after) > 0 {
 			text += " WHERE " + strings.Join(after, " AND ")
 		}
 	}
-	text += " ORDER BY " + strings.Join(order, ", ") + c.limit(q.Limit)
+	return c.rows(q.Limit, text+orderBy(c.total(keys, seq))+c.limit(q.Limit), len(keys))
+}
+
+// changed runs a search by the last change. Most versions never change: these are in the
+// order in which they were registered, whichever way they are found, so that their page
+// ends early. Those that did change have an index of their own, and are merged in.
+func (c *compiler) changed(q Search, model string) ([]int64, *SearchKey, error) {
+	few, err := c.fewChanged(model)
+	if err != nil {
+		return nil, nil, err
+	}
+	var halves []string
+	var keys []orderKey
+	for _, touched := range []bool{false, true} {
+		h := *c
+		if touched && few {
+			h.driver = nil // there are fewer of them than versions that it finds, as a rule
+		}
+		seq, from, where, err := h.conditions(q, model)
+		if err != nil {
+			return nil, nil, err
+		}
+		var columns string
+		if keys, columns, _, err = h.keys(q, seq); err != nil {
+			return nil, nil, err
+		}
+		after, err := h.after(q.After, keys, seq)
+		if err != nil {
+			return nil, nil, err
+		}
+		where = append(where, after...)
+		by := h.total(keys, seq)
+		if touched {
+			where = append(where, "v.updated_seq > v.seq")
+		} else {
+			where = append(where, "v.updated_seq = v.seq")
+			inOrder := orderKey{value: seq, kind: timeOrVersion, desc: q.Order[0].Desc, column: true}
+			if q.After != nil { // for the index by which they are found
+				where = append(where, h.from(inOrder, q.After.Values[0]))
+			}
+			if h.byNumber {
+				inOrder.value = "v.number"
+			}
+			by = []orderKey{inOrder}
+		}
+		halves = append(halves, "SELECT * FROM (SELECT "+columns+" FROM "+h.joined(from, where)+orderBy(by)+" LIMIT "+h.arg(min(q.Skip, math.MaxInt64-int64(q.Limit)-1)+int64(q.Limit)+1)+") h"+itoa(len(halves)))
+		c.args = h.args
+	}
+	text := "SELECT * FROM (" + strings.Join(halves, " UNION ALL ") + ") u" + orderBy(c.total(outside(keys), "seq")) + c.limit(q.Limit)
 	return c.rows(q.Limit, text, len(keys))
 }
 
+// fewChanged says that few versions, or few of one model, changed after they were registered.
+func (c *compiler) fewChanged(model string) (bool, error) {
+	text := "SELECT 1 FROM view_versions v WHERE v.updated_seq > v.seq"
+	var args []any
+	if model != "" {
+		text += " AND v.model = $1"
+		args = append(args, model)
+	}
+	var n int
+	err := c.tx.row(c.ctx, "SELECT count(*) FROM ("+text+" LIMIT "+itoa(sample)+") x", args, &n)
+	return n < sample, c.tx.s.d.translate(err, "search")
+}
+
 // telling leaves out the keys that can't tell two versions apart which those before them
-// have not: SQLite gives up the order of an index for the sake of two more keys. Two
-// versions that were changed by one event are of one model.
-func telling(keys []orderKey, oneModel bool) []orderKey {
-	var out []orderKey
-	for _, k := range keys {
-		switch k.field {
+// have not, and says whether the rest tell all apart: SQLite gives up the order of an index
+// for the sake of two more keys. Two versions that were changed by one event are of one
+// model, and so are, within one project, two whose models have one name.
+func telling(order []pedigree.Order, oneModel, oneProject bool) (out []pedigree.Order, all bool) {
+	for _, o := range order {
+		switch o.Field.Attribute() {
 		case "created_at":
-			return append(out, k)
+			return append(out, o), true
 		case "updated_at":
 			oneModel = true
 		case "model":
 			if oneModel {
 				continue
 			}
-			oneModel = true
+			oneModel = oneProject
 		case "version":
 			if oneModel {
-				return append(out, k)
+				return append(out, o), true
 			}
 		}
-		out = append(out, k)
+		out = append(out, o)
 	}
-	return out
+	return out, false
 }
 
 // isColumn says whether an order's value is a column that is never absent.
@@ -282,14 +438,16 @@ func (c *compiler) rows(limit int, text string, n int) ([]int64, *SearchKey, err
 	return seqs[:limit], keys[limit-1], nil
 }
 
-// after is the condition that a row comes after a key. Absent values come last. The
-// first key is compared once more by itself, for an index.
+// after is the condition that a row comes after a key, where there is one. Absent values
+// come last. The first key is compared once more by itself, for an index.
 func (c *compiler) after(after *SearchKey, keys []orderKey, seq string) ([]string, error) {
-	if len(after.Values) != len(keys) {
-		return nil, pedigree.Errorf(pedigree.CodeInvalid, "the page cursor does not fit the order").WithFix("begin again without a cursor")
+	if after == nil {
+		return nil, nil
+	}
+	if !slices.EqualFunc(after.Values, keys, func(v any, k orderKey) bool { return k.takes(v) }) {
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "the page cursor is not one that this registry gave out for this order").WithFix("begin again without a cursor")
 	}
 	cond := seq + " < " + c.arg(after.Seq)
-	first := ""
 	for i := len(keys) - 1; i >= 0; i-- {
 		k := keys[i]
 		v := after.Values[i]
@@ -297,25 +455,52 @@ func (c *compiler) after(after *SearchKey, keys []orderKey, seq string) ([]strin
 			cond = "(" + k.value + " IS NULL AND " + cond + ")"
 			continue
 		}
-		if n, ok := v.(float64); ok && k.kind == timeOrVersion {
-			v = int64(n)
-		}
-		p := c.arg(v)
-		op := ">"
-		if k.desc {
-			op = "<"
-		}
+		p := c.arg(k.argument(v))
 		null := ""
 		if !k.column {
 			null = " OR " + k.value + " IS NULL"
 		}
-		first = k.value + " " + op + "= " + p
-		cond = fmt.Sprintf("(%s %s %s%s OR (%s = %s AND %s))", k.value, op, p, null, k.value, p, cond)
+		cond = fmt.Sprintf("(%s %s %s%s OR (%s = %s AND %s))", k.value, k.beyond(), p, null, k.value, p, cond)
 	}
-	if first != "" && keys[0].column {
-		return []string{first, cond}, nil
+	if keys[0].column {
+		return []string{c.from(keys[0], after.Values[0]), cond}, nil
 	}
 	return []string{cond}, nil
+}
+
+// from is the condition that a row is at a value of a key or beyond it.
+func (c *compiler) from(k orderKey, v any) string {
+	return k.value + " " + k.beyond() + "= " + c.arg(k.argument(v))
+}
+
+// beyond compares with what comes earlier in the order.
+func (k orderKey) beyond() string {
+	if k.desc {
+		return "<"
+	}
+	return ">"
+}
+
+// takes says that a value of a cursor, which comes from outside, can be one of the key: a
+// database fails on a text where it compares numbers.
+func (k orderKey) takes(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return !k.column
+	case string:
+		return k.kind != pedigree.NumberField && k.kind != timeOrVersion && !strings.ContainsRune(v, 0)
+	case float64:
+		return k.kind == pedigree.NumberField || k.kind == timeOrVersion && v == math.Trunc(v) && math.Abs(v) < 1<<53
+	}
+	return false
+}
+
+// argument is a value of a cursor, in which JSON has one kind of numbers.
+func (k orderKey) argument(v any) any {
+	if n, ok := v.(float64); ok && k.kind == timeOrVersion {
+		return int64(n)
+	}
+	return v
 }
 
 // timeOrVersion marks order values that are integers.
@@ -334,8 +519,10 @@ func (c *compiler) orderValue(f pedigree.FilterField) (string, pedigree.FieldTyp
 	case "version":
 		return "v.number", timeOrVersion, nil
 	case "model":
+		c.names = true
 		return "n.name", pedigree.TextField, nil
 	case "project":
+		c.projects = true
 		return "p.name", pedigree.TextField, nil
 	case "complete":
 		return c.complete(), timeOrVersion, nil
@@ -366,7 +553,15 @@ type compiler struct {
 	// byNumber says that all versions are of one model, whose order in time is that of
 	// their numbers.
 	byNumber bool
-	args     []any
+	// driver is the comparison by which the versions are found, nil where they are looked
+	// at one by one. Unless exact, a text is found by its hash alone, which the index has.
+	driver *pedigree.FilterNode
+	exact  bool
+	// unique says that the order tells all versions apart.
+	unique bool
+	// names and projects say that the names of models and of projects are spoken of.
+	names, projects bool
+	args            []any
 }
 
 func (c *compiler) arg(v any) string {
@@ -377,10 +572,10 @@ func (c *compiler) arg(v any) string {
 // sample is how many rows a driver is counted up to.
 const sample = 200
 
-// driver chooses the comparison that finds its versions by an index, and the fewest of
+// chooseDriver chooses the comparison that finds its versions by an index, and the fewest of
 // them: an equality on a stored text that must hold, or a rare range of numbers. nil
 // means to look at versions one by one, newest first.
-func (c *compiler) driver(f *pedigree.Filter) (*pedigree.FilterNode, error) {
+func (c *compiler) chooseDriver(f *pedigree.Filter) (*pedigree.FilterNode, error) {
 	if f == nil || f.Root == nil {
 		return nil, nil
 	}
@@ -422,15 +617,25 @@ func (c *compiler) driver(f *pedigree.Filter) (*pedigree.FilterNode, error) {
 	return best, nil
 }
 
+// node is the condition of a node, "" for the driver, which holds already.
 func (c *compiler) node(n *pedigree.FilterNode) (string, error) {
+	if n == c.driver {
+		return "", nil
+	}
 	switch n.Op {
 	case pedigree.And, pedigree.Or:
-		parts := make([]string, len(n.Args))
-		for i, a := range n.Args {
-			var err error
-			if parts[i], err = c.node(a); err != nil {
+		var parts []string
+		for _, a := range n.Args {
+			part, err := c.node(a)
+			if err != nil {
 				return "", err
 			}
+			if part != "" {
+				parts = append(parts, part)
+			}
+		}
+		if len(parts) == 0 {
+			return "", nil
 		}
 		return "(" + strings.Join(parts, " "+string(n.Op)+" ") + ")", nil
 	case pedigree.Not:
@@ -481,6 +686,9 @@ func (c *compiler) attribute(alias string, n *pedigree.FilterNode) (string, erro
 		return cond + " AND " + c.compare(column, n.Cmp, values, func(v pedigree.FilterValue) any { return v.Number }), nil
 	case n.Cmp == pedigree.CmpEqual:
 		cond += " AND " + alias + ".hash = " + c.arg(textHash(values[0].Text))
+		if n == c.driver && !c.exact {
+			return cond, nil
+		}
 	case n.Cmp == pedigree.CmpIn:
 		hashes := make([]string, len(values))
 		for i, v := range values {
@@ -554,6 +762,8 @@ func (c *compiler) computed(n *pedigree.FilterNode, spec pedigree.FieldSpec) (st
 		if null {
 			return always, nil
 		}
+		c.names = c.names || spec.Name == "model"
+		c.projects = c.projects || spec.Name == "project"
 		column := map[string]string{"model": "n.name", "project": "p.name", "version": "v.number"}[spec.Name]
 		if spec.Name == "version" {
 			return c.compare("CAST("+column+" AS DOUBLE PRECISION)", n.Cmp, n.Values, func(v pedigree.FilterValue) any { return v.Number }), nil
