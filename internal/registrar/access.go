@@ -90,6 +90,9 @@ func (r *Registrar) authorise(ctx context.Context, tx *sqlstore.Tx, p pedigree.P
 	if err != nil {
 		return err
 	}
+	if tx.Recalled() && !permits(p, rights, permission, id) {
+		return sqlstore.ErrForgotten // a denial is told, and so is never said from memory
+	}
 	if err := r.judge(ctx, p, rights, permission, project, id); err != nil {
 		return err
 	}
@@ -226,10 +229,7 @@ func (r *Registrar) knownProject(ctx context.Context, tx *sqlstore.Tx, project p
 // judge asks the one decision function, and says no in a way that tells nobody what they
 // may not know.
 func (r *Registrar) judge(ctx context.Context, p pedigree.Principal, rights *sqlstore.Rights, permission pedigree.Permission, project pedigree.ProjectName, id string) error {
-	can := func(permission pedigree.Permission) bool {
-		return pedigree.Permits(rights.Grants, permission, id) && pedigree.Narrow(rights.Token.Scopes, permission, id)
-	}
-	if can(permission) && (p.Account() || permission != pedigree.SignedIn) {
+	if permits(p, rights, permission, id) {
 		return nil
 	}
 	if !p.Account() {
@@ -241,10 +241,16 @@ func (r *Registrar) judge(ctx context.Context, p pedigree.Principal, rights *sql
 	if err := r.deny(ctx, p, permission, id); err != nil {
 		return err
 	}
-	if project != "" && !can(pedigree.RecordsRead) {
+	if project != "" && !permits(p, rights, pedigree.RecordsRead, id) {
 		return sqlstore.NoProject(project)
 	}
 	return refusal(&rights.Token, permission, project, pedigree.Permits(rights.Grants, permission, id))
+}
+
+// permits says that a caller with these rights may do something in a project.
+func permits(p pedigree.Principal, rights *sqlstore.Rights, permission pedigree.Permission, project string) bool {
+	return pedigree.Permits(rights.Grants, permission, project) && pedigree.Narrow(rights.Token.Scopes, permission, project) &&
+		(p.Account() || permission != pedigree.SignedIn)
 }
 
 // refusal says what is missing, and the command that gives it. scoped says that the

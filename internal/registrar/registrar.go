@@ -170,6 +170,21 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 	}
 }
 
+// recall decides as decide does, first from what the store remembers: a decision that every
+// caller makes again and again reads nothing then. What the store remembers may be out of
+// date, which the append finds out, or a refusal hides: then it is decided anew.
+func (r *Registrar) recall(ctx context.Context, p pedigree.Principal, f func(tx *sqlstore.Tx) (decision, error)) (*sqlstore.Appended, error) {
+	if tx := r.store.Recall(); tx != nil && p.IdempotencyKey == "" {
+		if d, err := f(tx); err == nil && len(d.drafts) > 0 {
+			appended, err := r.store.Append(ctx, sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs, Own: d.own})
+			if !errors.Is(err, sqlstore.ErrMoved) {
+				return appended, err
+			}
+		}
+	}
+	return r.decide(ctx, p, f)
+}
+
 // errMay ends a decision whose caller may make it.
 var errMay = errors.New("the caller may")
 

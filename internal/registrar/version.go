@@ -34,7 +34,7 @@ func (r *Registrar) Register(ctx context.Context, p pedigree.Principal, project 
 		return out, err
 	}
 	undecided := false
-	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
+	appended, err := r.recall(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
 		if err := r.authorise(ctx, tx, p, pedigree.VersionsWrite, project); err != nil {
 			return decision{}, err
 		}

@@ -16,10 +16,19 @@ func (tx *Tx) ModelID(ctx context.Context, projectID string, name pedigree.Name)
 	if tx.current {
 		seq := int64(-1)
 		key := pedigree.NameKey(projectID, name)
+		if tx.Recalled() {
+			return tx.recallModel(key)
+		}
 		err := tx.row(ctx, "SELECT coalesce((SELECT seq FROM view_subjects WHERE subject = $1), -1), coalesce((SELECT model FROM view_names WHERE project = $2 AND name = $3 AND to_seq IS NULL), '')",
 			[]any{key, projectID, string(name)}, &seq, &id)
+		if err != nil {
+			return "", tx.s.d.translate(err, "find a model")
+		}
 		tx.checks[key] = seq
-		return id, tx.s.d.translate(err, "find a model")
+		if id != "" {
+			keep(&tx.s.memory, &tx.s.memory.models, key, rememberedModel{seq, id})
+		}
+		return id, nil
 	}
 	err := tx.row(ctx, "SELECT model FROM view_names WHERE project = $1 AND name = $2 AND "+tx.open(""), []any{projectID, string(name)}, &id)
 	if errors.Is(err, errNoRows) {

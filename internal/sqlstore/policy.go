@@ -22,27 +22,22 @@ func (a *applier) policy() {
 
 // Policies reads the policies that hold for a project at tx's moment, the instance's first,
 // each as far as decisions rest on it: without its description. projectID "" asks for the
-// instance's alone.
+// instance's alone. It notes that the decision rests on them.
 func (tx *Tx) Policies(ctx context.Context, projectID string, project pedigree.ProjectName) (pedigree.Policies, error) {
-	scopes := []string{pedigree.PolicySubject(""), pedigree.PolicySubject(projectID)}
-	seqs := map[string]int64{}
-	err := tx.each(ctx, "read policies", "SELECT scope, from_seq FROM view_policies WHERE scope IN ($1, $2) AND "+tx.open(""), []any{scopes[0], scopes[1]}, func(rows rows) error {
-		var scope string
-		var seq int64
-		err := rows.Scan(&scope, &seq)
-		seqs[scope] = seq
-		return err
-	})
+	scopes := policyScopes(projectID)
+	found, err := tx.policySeqs(ctx, projectID, scopes)
 	if err != nil {
 		return nil, err
 	}
 	var out pedigree.Policies
 	for i, scope := range scopes {
-		seq, ok := seqs[scope]
-		if !ok || i == 1 && scope == scopes[0] {
+		if tx.current {
+			tx.checks[scope] = found.seqs[i]
+		}
+		if found.applied[i] < 0 || i == 1 && scope == scopes[0] {
 			continue
 		}
-		p, err := tx.policyAt(ctx, seq)
+		p, err := tx.policyAt(ctx, found.applied[i])
 		if err != nil {
 			return nil, err
 		}
@@ -52,6 +47,28 @@ func (tx *Tx) Policies(ctx context.Context, projectID string, project pedigree.P
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// policySeqs says which policies hold.
+func (tx *Tx) policySeqs(ctx context.Context, projectID string, scopes [2]string) (found rememberedPolicies, err error) {
+	if tx.Recalled() {
+		found, ok := recall(&tx.s.memory, &tx.s.memory.policies, projectID)
+		if !ok {
+			return found, ErrForgotten
+		}
+		return found, nil
+	}
+	columns := func(n string) string {
+		return "coalesce((SELECT seq FROM view_subjects WHERE subject = " + n + "), -1), coalesce((SELECT from_seq FROM view_policies WHERE scope = " + n + " AND " + tx.open("") + "), -1)"
+	}
+	err = tx.row(ctx, "SELECT "+columns("$1")+", "+columns("$2"), []any{scopes[0], scopes[1]}, &found.seqs[0], &found.applied[0], &found.seqs[1], &found.applied[1])
+	if err != nil {
+		return found, tx.s.d.translate(err, "read policies")
+	}
+	if tx.current {
+		keep(&tx.s.memory, &tx.s.memory.policies, projectID, found)
+	}
+	return found, nil
 }
 
 // policyAt reads the policy that an event applied, without its description: what is left

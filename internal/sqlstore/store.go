@@ -68,6 +68,7 @@ type Store struct {
 	projects sync.Map
 	// policies keeps policies by the event that applied them, without descriptions.
 	policies sync.Map
+	memory   memory
 }
 
 // Open opens the database, brings its tables up to date and starts the writer. It
@@ -434,7 +435,7 @@ func (c *conn) close() {
 // Tx is a transaction: of a read, or the writer's. Its methods are the statements.
 type Tx struct {
 	s *Store
-	c *conn
+	c *conn // nil where tx answers from memory: see [Store.Recall]
 	// last is the last event to take into account, current says that it is the newest.
 	last    int64
 	current bool
@@ -581,7 +582,7 @@ func (p *pool) close() {
 // begin begins a transaction that reads, and reads the log's head.
 func (tx *Tx) begin(ctx context.Context, c *conn) error {
 	tx.c = c
-	return c.run(ctx, []statement{
+	err := c.run(ctx, []statement{
 		{text: tx.s.d.beginRead},
 		{text: headText, scan: func(row scanner) error {
 			err := row.Scan(&tx.last, &tx.access)
@@ -589,6 +590,10 @@ func (tx *Tx) begin(ctx context.Context, c *conn) error {
 			return err
 		}},
 	})
+	if err == nil {
+		tx.s.memory.keepAccess(tx.access)
+	}
+	return err
 }
 
 // moment sets what tx takes into account to what there was as of at.
@@ -695,6 +700,9 @@ func (tx *Tx) row(ctx context.Context, text string, args []any, dest ...any) err
 // prepared; those about a past moment hold its number, and searches are made for one
 // question: they are not.
 func (tx *Tx) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
+	if tx.Recalled() {
+		return nil, ErrForgotten
+	}
 	if !tx.current || len(text) > maxPrepared {
 		return tx.c.c.QueryContext(ctx, text, args...)
 	}
