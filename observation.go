@@ -142,7 +142,8 @@ func (p *Place) other(i *Instance, d *Deployment) bool {
 // an instance or whatever else leads to a deployment.
 type Finding struct {
 	// Kind is what the question named: target, deployment, model, artifact, image,
-	// instance, uri.
+	// instance, uri; of a logged prediction, the field that led here: deployment, target,
+	// version, digest.
 	Kind string `json:"kind"`
 	// Deployment is where it runs or ran; nil for a version that is deployed nowhere.
 	Deployment *Deployment `json:"deployment,omitempty"`
@@ -150,6 +151,10 @@ type Finding struct {
 	Target     *Target     `json:"target,omitempty"`
 	// Rollback is the command that goes back.
 	Rollback string `json:"rollback,omitempty"`
+	// Contradictions are where the line of a logged prediction and the registry do not
+	// agree, Notes what else to mind, such as another deployment that was active then.
+	Contradictions []string `json:"contradictions,omitempty"`
+	Notes          []string `json:"notes,omitempty"`
 }
 
 // Compare says of each instance whether it runs what it should, and whether it has been

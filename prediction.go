@@ -52,9 +52,9 @@ type Prediction struct {
 
 	// Request is one row as the model takes it: an object, its values by name. What JSON
 	// has no number for is a string, as [Float] writes it.
-	Request json.RawMessage `json:"request"`
+	Request json.RawMessage `json:"request,omitempty"`
 	// Prediction is what the model said for that row; any JSON but null.
-	Prediction json.RawMessage `json:"prediction"`
+	Prediction json.RawMessage `json:"prediction,omitempty"`
 	// Response is what the caller got.
 	Response json.RawMessage `json:"response,omitempty"`
 	// Extra is an object of whatever else the team keeps with it.
@@ -68,6 +68,49 @@ var predictionSchema []byte
 // [ParsePrediction] takes, but for fields that are there twice and lines that are too
 // long, of which JSON Schema knows nothing.
 func PredictionSchema() json.RawMessage { return bytes.Clone(predictionSchema) }
+
+// The fields of a line by which its version is found, the surest first: the Kind of a
+// [Finding] about a logged prediction, and FoundBy of a [Replay].
+const (
+	FoundByDeployment = "deployment"
+	FoundByTarget     = "target"
+	FoundByVersion    = "version"
+	FoundByDigest     = "digest"
+)
+
+// MaxPredictionLog is the most bytes of the lines that the registry checks in one request.
+const MaxPredictionLog = 8 << 20
+
+// PredictionCheck is what was found in a log of predictions.
+type PredictionCheck struct {
+	Lines int `json:"lines"`
+	Bad   int `json:"bad"`
+	// From and To are the first and the last time of the good lines.
+	From *time.Time `json:"from,omitempty"`
+	To   *time.Time `json:"to,omitempty"`
+	// Versions counts the good lines of each version, as the lines name it.
+	Versions []PredictedVersion `json:"versions,omitempty"`
+	// Problems are those of the first bad lines.
+	Problems []PredictionProblem `json:"problems,omitempty"`
+}
+
+// PredictedVersion counts the lines of one version.
+type PredictedVersion struct {
+	// Name is what the lines say: a reference, a deployment's id, a digest or target: and
+	// its name.
+	Name  string `json:"name"`
+	Lines int    `json:"lines"`
+}
+
+// PredictionProblem is what is wrong with one line.
+type PredictionProblem struct {
+	// Line counts from 1, blank lines too.
+	Line int `json:"line"`
+	// ID is that of the prediction, where it could be read.
+	ID       string   `json:"id,omitempty"`
+	Problems []string `json:"problems"`
+	Fix      string   `json:"fix,omitempty"`
+}
 
 // predictionFields are the JSON keys of a [Prediction], in its order.
 var predictionFields = jsonKeys(reflect.TypeFor[Prediction]())
@@ -86,7 +129,13 @@ var deploymentPattern = regexp.MustCompile(`^dep_[0-9a-f]{32}$`)
 // [Prediction] does not have or has already; null stands for a field that is not there.
 // It returns [CodeInvalid] and says at which byte, counted from 1, and [CodeTooLarge]; with
 // them what could be read before.
-func ParsePrediction(line []byte) (Prediction, error) {
+func ParsePrediction(line []byte) (Prediction, error) { return parsePrediction(line, false) }
+
+// ParsePredictionHead is [ParsePrediction] for a line that may come without request and
+// prediction, as [Prediction.Head] makes it: the version is found without them.
+func ParsePredictionHead(line []byte) (Prediction, error) { return parsePrediction(line, true) }
+
+func parsePrediction(line []byte, head bool) (Prediction, error) {
 	if len(line) > MaxPrediction {
 		return Prediction{}, Errorf(CodeTooLarge, "the line has %d bytes, the limit is %d", len(line), MaxPrediction).
 			WithFix("log large values by their digest or URI")
@@ -94,7 +143,7 @@ func ParsePrediction(line []byte) (Prediction, error) {
 	if err := checkJSON(line); err != nil {
 		return Prediction{}, err
 	}
-	r := predictionReader{line: line, dec: json.NewDecoder(bytes.NewReader(line)), seen: map[string]bool{}}
+	r := predictionReader{line: line, dec: json.NewDecoder(bytes.NewReader(line)), head: head, seen: map[string]bool{}}
 	if err := r.read(); err != nil {
 		return r.p, err
 	}
@@ -137,6 +186,7 @@ func checkJSON(line []byte) error {
 type predictionReader struct {
 	line []byte
 	dec  *json.Decoder
+	head bool // request and prediction may be missing
 	seen map[string]bool
 	p    Prediction
 }
@@ -319,7 +369,11 @@ func kindOf(value json.RawMessage) string {
 
 // check says what is missing.
 func (r *predictionReader) check() error {
-	for _, name := range []string{"schema", "id", "time", "request", "prediction"} {
+	required := []string{"schema", "id", "time", "request", "prediction"}
+	if r.head {
+		required = required[:3]
+	}
+	for _, name := range required {
 		if !r.seen[name] {
 			return Errorf(CodeInvalid, "the field %s is missing", name)
 		}
@@ -328,6 +382,72 @@ func (r *predictionReader) check() error {
 		return Errorf(CodeInvalid, "nothing says which version it was").WithFix("log deployment, target, digest, or model and version")
 	}
 	return nil
+}
+
+// Head returns p without request, prediction, response and what the team adds: what says
+// which version it was, and nothing that was asked or answered.
+func (p *Prediction) Head() Prediction {
+	out := *p
+	out.Request, out.Prediction, out.Response, out.Extra = nil, nil, nil, nil
+	return out
+}
+
+// AnsweredBy is the rule by which a line that names a target leads to one of the
+// deployments that were active there at its time, which the caller gives: the one of the
+// version that the line names, the primary before others; else, where the line names no
+// version for certain, the primary. It returns nil where what the line names was not among
+// them, and otherwise a note about each other that may have answered as well.
+func (p *Prediction) AnsweredBy(active []Deployment) (d *Deployment, notes []string) {
+	said := func(d *Deployment) bool {
+		return (p.Model == "" || p.Model == d.Model) && (p.Version == 0 || p.Version == d.Version) && (p.Digest == "" || p.Digest == d.Digest)
+	}
+	choose := func(fits func(d *Deployment) bool) {
+		for i := range active {
+			if c := &active[i]; fits(c) && (d == nil || d.Role != RolePrimary && c.Role == RolePrimary) {
+				d = c
+			}
+		}
+	}
+	if choose(said); d == nil && p.Digest == "" && (p.Model == "" || p.Version == 0) {
+		choose(func(*Deployment) bool { return true })
+	}
+	if d == nil || p.Version != 0 || p.Digest != "" {
+		return d, nil
+	}
+	for i := range active {
+		if other := &active[i]; other != d {
+			notes = append(notes, Errorf(CodeInvalid, "%s was active there too, as %s (%s): the line does not say which of them answered", other.Reference(), other.Role, other.ID).Message)
+		}
+	}
+	return d, notes
+}
+
+// clocksDiffer is how near to a change of deployments two clocks make a difference.
+const clocksDiffer = time.Minute
+
+// Compare says where a line and the finding that it led to do not agree, and what to mind:
+// that the line was found by its time alone and is from about the time when another
+// deployment took over. known is the finding's deployment as it is known by now, with its
+// end; nil without one.
+func (f *Finding) Compare(p *Prediction, known *Deployment) {
+	facts := ReplayFacts{Project: f.Version.Project, Model: f.Version.Model, Version: f.Version.Number, Digest: f.Version.Record.Artifact.Digest, RegisteredAt: f.Version.CreatedAt}
+	if d := f.Deployment; d != nil && f.Version.Model == "" { // the version was deleted since
+		facts.Project, facts.Model, facts.Version, facts.Digest = d.Project, d.Model, d.Version, d.Digest
+	}
+	if f.Kind == FoundByDeployment || f.Kind == FoundByTarget { // else it only stands there
+		facts.Deployment = known
+	}
+	line := p.Replayed()
+	f.Contradictions = append(f.Contradictions, facts.Contradictions(&line)...)
+	if f.Kind != FoundByTarget || known == nil {
+		return
+	}
+	for _, change := range []*time.Time{known.ActiveAt, known.EndedAt} {
+		if change != nil && change.Sub(p.Time).Abs() < clocksDiffer {
+			f.Notes = append(f.Notes, Errorf(CodeInvalid, "the deployments changed on %s UTC, %s from the time of the line: the clocks of the service and the registry may differ by more",
+				change.UTC().Format(time.DateTime), change.Sub(p.Time).Abs().Round(time.Millisecond)).Message)
+		}
+	}
 }
 
 // RequestDigest is the digest of the request's JSON text as it was logged, without white

@@ -192,7 +192,7 @@ func TestPredictionSchemaAgrees(t *testing.T) {
 }
 
 // TestPredictionSchemaType compares the schema with the Go type: the same fields in the
-// same order, and those required that are never left out.
+// same order, and those required that are never left out, but for what only a head lacks.
 func TestPredictionSchemaType(t *testing.T) {
 	var doc struct {
 		AdditionalProperties *bool
@@ -205,7 +205,8 @@ func TestPredictionSchemaType(t *testing.T) {
 	if doc.AdditionalProperties == nil || *doc.AdditionalProperties {
 		t.Error("the schema allows fields that the type does not have")
 	}
-	var names, required []string
+	var names []string
+	required := []string{"request", "prediction"}
 	dec := json.NewDecoder(bytes.NewReader(doc.Properties))
 	_, _ = dec.Token()
 	for dec.More() {
@@ -256,4 +257,98 @@ func FuzzParsePrediction(f *testing.F) {
 			t.Fatalf("written and read:\n got %s\nwant %s", got, text)
 		}
 	})
+}
+
+// TestParsePredictionHead: a line without its content is enough to be found, and is still
+// a line.
+func TestParsePredictionHead(t *testing.T) {
+	p, err := ParsePrediction([]byte(testLine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := p.Head()
+	text := string(marshal(head))
+	for _, content := range []string{"request", `"prediction":`, "amount", "0.93", "review", "tenant"} {
+		if strings.Contains(text, content) {
+			t.Errorf("the head holds %q: %s", content, text)
+		}
+	}
+	again, err := ParsePredictionHead([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkEqual(t, "written and read", string(marshal(again)), text)
+	if whole, err := ParsePredictionHead([]byte(testLine)); err != nil || string(marshal(whole)) != string(marshal(p)) {
+		t.Errorf("a whole line: got %+v, %v", whole, err)
+	}
+	_, err = ParsePrediction([]byte(text))
+	checkCode(t, "a head for a line", err, CodeInvalid)
+	for _, tt := range predictionRows {
+		if tt.want == "" || strings.HasPrefix(tt.name, "no request") || strings.HasPrefix(tt.name, "no prediction") {
+			continue
+		}
+		if _, err := ParsePredictionHead([]byte(predictionLine(t, tt.old, tt.new))); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want something with %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestAnsweredBy: which of the deployments at a target a line is of.
+func TestAnsweredBy(t *testing.T) {
+	deployment := func(role DeploymentRole, model Name, n VersionNumber) Deployment {
+		return Deployment{ID: "dep_" + string(role), Project: DefaultProject, Role: role, Model: model, Version: n, Digest: DigestBytes([]byte{byte(n)})}
+	}
+	canary, primary, shadow := deployment(RoleCanary, "fraud", 3), deployment(RolePrimary, "fraud", 2), deployment(RoleShadow, "scores", 1)
+	all := []Deployment{canary, primary, shadow}
+	for _, tt := range []struct {
+		name   string
+		line   Prediction
+		active []Deployment
+		want   string
+		notes  int
+	}{
+		{"nothing is active", Prediction{}, nil, "", 0},
+		{"the primary before others", Prediction{}, all, primary.ID, 2},
+		{"without a primary", Prediction{}, []Deployment{canary}, canary.ID, 0},
+		{"of a model", Prediction{Model: "fraud"}, all, primary.ID, 2},
+		{"of another model", Prediction{Model: "scores"}, all, shadow.ID, 2},
+		{"of a model that is not there", Prediction{Model: "other"}, all, primary.ID, 2},
+		{"a version", Prediction{Model: "fraud", Version: 3}, all, canary.ID, 0},
+		{"a version that is not there", Prediction{Model: "fraud", Version: 1}, all, "", 0},
+		{"a number alone", Prediction{Version: 3}, all, canary.ID, 0},
+		{"a number alone that is not there", Prediction{Version: 9}, all, primary.ID, 0},
+		{"an artifact", Prediction{Digest: canary.Digest}, all, canary.ID, 0},
+		{"an artifact that is not there", Prediction{Digest: DigestBytes(nil)}, all, "", 0},
+		{"a version and another artifact", Prediction{Model: "fraud", Version: 3, Digest: primary.Digest}, all, "", 0},
+	} {
+		got, notes := tt.line.AnsweredBy(tt.active)
+		id := ""
+		if got != nil {
+			id = got.ID
+		}
+		if id != tt.want || len(notes) != tt.notes {
+			t.Errorf("%s: got %q with %q, want %q with %d notes", tt.name, id, notes, tt.want, tt.notes)
+		}
+	}
+}
+
+// TestReplayErr: the worst that was found is the error.
+func TestReplayErr(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		replay Replay
+		want   ErrorCode
+	}{
+		{"nothing", Replay{}, ""},
+		{"identical", Replay{Comparison: &Comparison{Outcome: OutcomeIdentical}}, ""},
+		{"bytes that are not whole", Replay{Facts: ReplayFacts{Digest: DigestBytes(nil)}, Bytes: &ReplayedBytes{Problem: "lost"}, Contradictions: []string{"x"}}, CodeCorrupt},
+		{"no bytes where none are", Replay{Bytes: &ReplayedBytes{Problem: "none"}}, ""},
+		{"can't be scored", Replay{Comparison: &Comparison{Outcome: OutcomeCannot}, Contradictions: []string{"x"}}, CodeUnavailable},
+		{"another prediction", Replay{Comparison: &Comparison{Outcome: OutcomeDifferent}}, CodeRefused},
+		{"they do not agree", Replay{Contradictions: []string{"x"}}, CodeRefused},
+	} {
+		if got := CodeOf(tt.replay.Err()); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
 }

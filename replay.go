@@ -18,8 +18,8 @@ type Replay struct {
 	MadeAt time.Time `json:"made_at"`
 	// Prediction is what the line says of itself.
 	Prediction ReplayedPrediction `json:"prediction"`
-	// FoundBy is the field of the line that led to the version: deployment, target, digest
-	// or version.
+	// FoundBy is the field of the line that led to the version, [FoundByDeployment] and so
+	// on.
 	FoundBy string `json:"found_by"`
 	// Facts are what the events say: they can be made again from them by [FoldReplay].
 	Facts ReplayFacts `json:"facts"`
@@ -39,6 +39,24 @@ type Replay struct {
 	Keys []LogKey `json:"keys"`
 	// Events are those that the facts rest on, oldest first.
 	Events []Proven `json:"events"`
+}
+
+// Err is the error of a replay that found something wrong: [CodeCorrupt] where the files of
+// the version are not whole, [CodeUnavailable] where the request could not be scored again,
+// [CodeRefused] where the prediction is another one now, or the line and the log do not
+// agree. Whatever was found is in r all the same.
+func (r *Replay) Err() error {
+	switch c := r.Comparison; {
+	case r.Bytes != nil && r.Bytes.Problem != "" && r.Facts.Digest != "":
+		return Errorf(CodeCorrupt, "the files of the version could not be read: %s", r.Bytes.Problem)
+	case c != nil && c.Outcome == OutcomeCannot:
+		return Errorf(CodeUnavailable, "the request can't be scored again: %s", c.Reason)
+	case c != nil && c.Outcome == OutcomeDifferent:
+		return Errorf(CodeRefused, "scored again, the prediction is another one")
+	case len(r.Contradictions) > 0:
+		return Errorf(CodeRefused, "the line and the log do not agree")
+	}
+	return nil
 }
 
 // ReplayedPrediction is a [Prediction] without what it is about.

@@ -111,7 +111,7 @@ func (s *search) target(ctx context.Context, project pedigree.ProjectName, name 
 
 // current adds what is active at a target.
 func (s *search) current(ctx context.Context, kind, targetID string, name pedigree.TargetName) error {
-	current, err := s.tx.CurrentDeployment(ctx, targetID)
+	current, err := s.tx.CurrentDeployment(ctx, targetID, pedigree.RolePrimary)
 	if err != nil {
 		return err
 	}

@@ -128,13 +128,13 @@ func (tx *Tx) Deployments(ctx context.Context, q DeploymentQuery) ([]pedigree.De
 	return tx.DeploymentsByID(ctx, ids)
 }
 
-// CurrentDeployment is the id of the primary deployment that is active at a target at tx's
-// moment, "" without one: the question of an incident, answered by one look-up however many
-// there were.
-func (tx *Tx) CurrentDeployment(ctx context.Context, targetID string) (string, error) {
+// CurrentDeployment is the id of the deployment that is active in a role at a target at
+// tx's moment, "" without one; there is never more than one. It is the question of an
+// incident, answered by one look-up however many there were.
+func (tx *Tx) CurrentDeployment(ctx context.Context, targetID string, role pedigree.DeploymentRole) (string, error) {
 	var id string
 	var end sql.NullInt64
-	err := tx.row(ctx, "SELECT id, end_seq FROM view_deployments WHERE target = $1 AND role = 'primary' AND active_seq <= $2 ORDER BY active_seq DESC LIMIT 1", []any{targetID, tx.last}, &id, &end)
+	err := tx.row(ctx, "SELECT id, end_seq FROM view_deployments WHERE target = $1 AND role = $3 AND active_seq <= $2 ORDER BY active_seq DESC LIMIT 1", []any{targetID, tx.last, string(role)}, &id, &end)
 	if err == errNoRows || err == nil && end.Valid && end.Int64 <= tx.last {
 		return "", nil
 	}
