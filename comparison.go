@@ -37,6 +37,10 @@ type Comparison struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// DefaultTolerance is the most by which two numbers differ that a command takes for the
+// same: what the order of additions makes of 64-bit numbers.
+const DefaultTolerance = 1e-9
+
 // ComparePredictions compares a logged prediction with a new one: by value, whatever
 // their white space, the order of their fields and the way that numbers are written. Two
 // numbers are within the tolerance where their difference is at most

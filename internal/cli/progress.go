@@ -70,4 +70,5 @@ func (b *bar) stop() {
 	}
 	time.Sleep(150 * time.Millisecond) // one more frame, the last
 	b.writer.Stop()
+	b.writer = nil // another stop has nothing to do
 }

@@ -286,7 +286,7 @@ func TestReplayIsTamperEvident(t *testing.T) {
 		}
 		tt.change(&r)
 		changed := filepath.Join(d.dir, "changed.json")
-		if err := writeReplay(changed, &r); err != nil {
+		if err := client.WriteReplay(changed, &r); err != nil {
 			t.Fatal(err)
 		}
 		exit, said := d.run("verify", changed)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/client"
 	"github.com/pedigree-ml/pedigree/internal/ledger"
 )
 
@@ -52,9 +53,10 @@ honest. An exported log is checked without any registry by --offline.`,
 			ctx := cmd.Context()
 			event := cmd.Flags().Changed("event")
 			if len(args) == 1 && !event && f.checkpoint == "" && f.offline == "" {
-				if r, ok, err := readReplay(args[0]); ok && err == nil {
+				switch r, err := client.ReadReplay(args[0]); pedigree.CodeOf(err) {
+				case "":
 					return a.verifyReplay(f, args[0], &r)
-				} else if err != nil {
+				case pedigree.CodeUnsupported, pedigree.CodeCorrupt:
 					return err
 				}
 				if p, ok, err := readPointer(args[0]); ok && err == nil {

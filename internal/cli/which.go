@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,21 +34,21 @@ whole record, the deployment, who put it there and why, where to look, and how t
 			if err != nil {
 				return err
 			}
-			what := args[0]
-			if line, ok, err := a.loggedPrediction(cmd.Context(), what, id); err != nil {
-				return err
-			} else if ok {
-				if at.IsNow() && line.Time.Before(a.now()) {
-					at = pedigree.At{Time: line.Time.UTC()}
-				}
-				if what, err = a.namedBy(cmd.Context(), c, &line, at); err != nil {
-					return err
-				}
-				c = c.In(cmp.Or(line.Project, a.projectName()))
-			}
-			list, err := c.Which(cmd.Context(), what, at)
+			line, ok, err := a.loggedPrediction(cmd.Context(), args[0], id)
 			if err != nil {
 				return err
+			}
+			var list pedigree.List[pedigree.Finding]
+			if ok {
+				list, err = c.WhichPrediction(cmd.Context(), line, at)
+			} else {
+				list, err = c.Which(cmd.Context(), args[0], at)
+			}
+			if err != nil {
+				return err
+			}
+			if ok && at.IsNow() {
+				at = pedigree.At{Seq: &list.AsOf}
 			}
 			var names []string
 			for i := range list.Items {
@@ -85,6 +84,7 @@ func (a *app) findingPage(w io.Writer, f *pedigree.Finding) {
 	} else {
 		p.title(a.found(f), "(deployed nowhere)")
 	}
+	p.disagreement(f.Contradictions, f.Notes)
 	if f.Rollback != "" {
 		p.line("go back", f.Rollback)
 	}

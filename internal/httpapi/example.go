@@ -1,6 +1,10 @@
 package httpapi
 
-import "github.com/pedigree-ml/pedigree"
+import (
+	"time"
+
+	"github.com/pedigree-ml/pedigree"
+)
 
 // Examples that the OpenAPI document shows. A test sends the requests among them to a
 // real server.
@@ -51,3 +55,8 @@ var exampleDeployment = NewDeployment{Version: "fraud/7", Deploy: pedigree.Deplo
 var exampleObservation = pedigree.Observation{Instance: "fraud-api-7d9c", Model: "fraud", Version: 7}
 
 var exampleWebhook = NewWebhook{URL: "https://ci.example.org/hooks/models", Name: "deploy on alias", Types: []string{"alias.*"}, Models: []string{"fraud"}}
+
+var examplePrediction = pedigree.Prediction{
+	Schema: pedigree.PredictionV1, ID: "0198f2c4", Time: time.Date(2026, 11, 24, 9, 0, 0, 123e6, time.UTC),
+	Deployment: "dep_0193a3c5e8b07aa48f2d3c4b5a697887", Target: "prod/fraud-api", Model: "fraud", Version: 7,
+}

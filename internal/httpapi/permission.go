@@ -119,6 +119,8 @@ var permissions = map[string]pedigree.Permission{
 	"listVersionDeployments": pedigree.RecordsRead,
 	"listModelDeployments":   pedigree.RecordsRead,
 	"which":                  pedigree.RecordsRead,
+	"whichPrediction":        pedigree.RecordsRead,
+	"checkPredictions":       pedigree.RecordsRead,
 	"listChanges":            pedigree.LogRead,
 	"getDelivery":            pedigree.RecordsRead,
 

@@ -56,7 +56,7 @@ func checkEveryRoute(t *testing.T, r *registry) {
 		t.Fatalf("the document has type %q", resp.Header.Get("Content-Type"))
 	}
 
-	testPredictionSchema(t, r)
+	testPredictions(t, r)
 	testAccess(t, r)
 
 	r.close() // a route is counted after its answer was sent
