@@ -244,6 +244,13 @@ func TestWhichPrediction(t *testing.T) {
 	if exit, said := d.run("which", string(line)); exit != exitOK || !strings.Contains(said, "tumour/1") {
 		t.Errorf("the line itself: exit code %d, %q", exit, said)
 	}
+	head := pedigree.Prediction{Schema: pedigree.PredictionV1, ID: "p-1", Time: d.between, Deployment: d.first.ID, Version: 2}
+	if line, err = json.Marshal(head); err != nil {
+		t.Fatal(err)
+	}
+	if exit, said := d.run("which", string(line)); exit != exitOK || !strings.Contains(said, "tumour/1") || !strings.Contains(said, "DISAGREES     the line says version 2, and the log says 1") {
+		t.Errorf("a line without its content: exit code %d, %q", exit, said)
+	}
 	if exit, said := d.run("which", filepath.Join(d.dir, "v1", "answer.json")); exit != exitNotFound {
 		t.Errorf("another file: exit code %d, %q", exit, said)
 	}

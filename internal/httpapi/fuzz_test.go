@@ -46,6 +46,8 @@ func FuzzRequest(f *testing.F) {
 		{"POST", "/api/v1/projects/default/blobs/missing", "", `{"digests":["` + digest + `"]}`},
 		{"PUT", "/api/v1/projects/default/blobs/" + digest, "", ""},
 		{"GET", "/api/v1/search", "filter=tags.a+%3D+'b'+OR+NOT+(owner+ILIKE+'%25x')&cursor=eyJxIjoieCIsImsiOnsidiI6W251bGxdLCJzIjoxfSwicyI6MX0", ""},
+		{"POST", "/api/v1/projects/default/predictions/which", "as_of=3", `{"schema":"pedigree.prediction/v1","id":"1","time":"2026-11-24T09:00:00Z","target":"prod/x","model":"fraud","version":1}`},
+		{"POST", "/api/v1/projects/default/predictions/check", "target=prod/x", `{"schema":"pedigree.prediction/v1","id":"1","time":"2026-11-24T09:00:00Z","digest":"` + digest + `","request":{},"prediction":1}`},
 		{"GET", "/api/v1/log/events", "type=alias.moved&ref=fraud/1&after=1&newest=true&limit=3", ""},
 		{"POST", "/api/v1/log/events/2/redactions", "", `{"fields":["tags"],"reason":"x"}`},
 		{"GET", "/api/v1/log/export", "after=1", ""},
