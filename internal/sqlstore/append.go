@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -199,14 +200,14 @@ func (s *Store) writer() {
 				return
 			}
 		}
-		for len(batch) < maxBatch {
+		for yields := 0; len(batch) < maxBatch && yields < 4; {
 			select {
 			case r := <-s.queue:
 				batch = append(batch, r)
-				continue
 			default:
+				runtime.Gosched() // whoever is about to ask comes along
+				yields++
 			}
-			break
 		}
 		batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.state.CompareAndSwap(queued, claimed) })
 		c = s.commit(c, batch)
