@@ -337,6 +337,9 @@ type NoticeData struct {
 	Target     TargetName     `json:"target,omitempty"`
 	Deployment string         `json:"deployment,omitempty"`
 	Role       DeploymentRole `json:"role,omitempty"`
+	// Targets are those that run a version as it is withdrawn, or have it waiting, by name.
+	// They are of Project.
+	Targets []TargetName `json:"targets,omitempty"`
 	// Key is that of a tag.
 	Key string `json:"key,omitempty"`
 	// From and To are the names of a renaming.

@@ -51,7 +51,8 @@ func (s standard) Body(ctx context.Context, _ *pedigree.Webhook, item *registrar
 	data := pedigree.NoticeData{
 		Seq: e.Seq, Event: e.Type, Actor: e.Actor, Subject: e.Subject, Refs: e.Refs,
 		Project: scene.Project, Model: scene.Model, Version: scene.Version, Target: scene.Target, Deployment: scene.Deployment,
-		URL: s.base + "/api/v1/log/events/" + strconv.FormatInt(e.Seq, 10),
+		Targets: scene.Targets,
+		URL:     s.base + "/api/v1/log/events/" + strconv.FormatInt(e.Seq, 10),
 	}
 	switch e.Type { // names, numbers and keys: what can't be erased
 	case pedigree.AliasMoved, pedigree.AliasRemoved:

@@ -370,6 +370,63 @@ func TestDeploymentNotice(t *testing.T) {
 	})
 }
 
+// TestWithdrawalNotice: who hears that a version is barred hears where it ran at that moment,
+// whatever was deployed there until the notice is sent.
+func TestWithdrawalNotice(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		r, rc, ctx := mustRegistrar(t, database, allowed), newReceiver(t), context.Background()
+		version := func(n pedigree.VersionNumber) pedigree.Reference {
+			return pedigree.Reference{Project: "default", Model: "fraud", Version: n}
+		}
+		deploy := func(n pedigree.VersionNumber, target pedigree.TargetName, role pedigree.DeploymentRole) {
+			t.Helper()
+			if _, err := r.Deploy(ctx, me, version(n), target, pedigree.Deploy{Role: role}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustModel(t, r, "fraud")
+		for range 2 {
+			if _, err := r.Register(ctx, me, "default", "fraud", pedigree.Registration{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, confirm := range map[pedigree.TargetName]pedigree.Confirm{
+			"prod/api": pedigree.ConfirmNone, "prod/batch": pedigree.ConfirmReport, "prod/old": pedigree.ConfirmNone, "prod/other": pedigree.ConfirmNone, "stage/api": pedigree.ConfirmNone,
+		} {
+			if _, err := r.CreateTarget(ctx, me, "default", name, pedigree.TargetSpec{Kind: pedigree.TargetOnline, Confirm: confirm}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustWebhook(t, r, "default", rc.URL, func(spec *registrar.NewWebhook) {
+			spec.Types = &[]string{"version.withdrawn", "version.reinstated"}
+		})
+		deploy(1, "prod/old", pedigree.RolePrimary)
+		deploy(2, "prod/old", pedigree.RolePrimary) // it ran there, and does no more
+		deploy(2, "prod/other", pedigree.RolePrimary)
+		deploy(1, "stage/api", pedigree.RoleCanary)
+		deploy(1, "prod/batch", pedigree.RolePrimary) // it waits
+		deploy(1, "prod/api", pedigree.RolePrimary)
+		deploy(1, "prod/api", pedigree.RoleShadow) // twice at one target
+		if _, err := r.Withdraw(ctx, me, version(1), "wrong features", ""); err != nil {
+			t.Fatal(err)
+		}
+		deploy(2, "prod/api", pedigree.RolePrimary)
+		if _, err := r.RestoreVersion(ctx, me, version(1), ""); err != nil {
+			t.Fatal(err)
+		}
+		run(t, r, newClock(), nil)
+		waitFor(t, "both deliveries", func() bool { return len(rc.taken()) == 2 })
+		want := map[pedigree.EventType][]pedigree.TargetName{
+			pedigree.VersionWithdrawn: {"prod/api", "prod/batch", "stage/api"}, pedigree.VersionReinstated: nil,
+		}
+		for _, got := range rc.taken() {
+			if d := got.Data; d.Project != "default" || d.Model != "fraud" || d.Version != 1 || !slices.Equal(d.Targets, want[got.Type]) {
+				t.Errorf("got %s: %+v, want targets %v", got.Type, d, want[got.Type])
+			}
+		}
+	})
+}
+
 func checkSignature(t testing.TB, got received, secret string) {
 	t.Helper()
 	key, err := pedigree.WebhookKey(secret)

@@ -165,6 +165,8 @@ type Scene struct {
 	pedigree.Reference // project, model and version
 	Target             pedigree.TargetName
 	Deployment         string
+	// Targets are where a version that the event withdraws stood at that moment, by name.
+	Targets []pedigree.TargetName
 }
 
 // Scene says what an event is about.
@@ -182,8 +184,12 @@ func (r *Registrar) Scene(ctx context.Context, item *Item) (s Scene, err error) 
 				if !versioned {
 					model = id
 				}
-				s.Project, s.Model, _, err = tx.NameOf(ctx, model)
-				s.Version = n
+				if s.Project, s.Model, _, err = tx.NameOf(ctx, model); err != nil {
+					return err
+				}
+				if s.Version = n; e.Type == pedigree.VersionWithdrawn {
+					s.Targets, err = runningAt(ctx, tx, model, n)
+				}
 			case kind == "tgt" && s.Target == "":
 				var targets []pedigree.Target
 				if targets, err = tx.Targets(ctx, []string{id}); len(targets) == 1 {
@@ -202,6 +208,17 @@ func (r *Registrar) Scene(ctx context.Context, item *Item) (s Scene, err error) 
 		return err
 	})
 	return s, err
+}
+
+// runningAt lists the targets where a version stands at tx's moment, each once, by name.
+func runningAt(ctx context.Context, tx *sqlstore.Tx, modelID string, n pedigree.VersionNumber) ([]pedigree.TargetName, error) {
+	runs, err := tx.Runs(ctx, modelID, n)
+	var out []pedigree.TargetName
+	for i := range runs {
+		out = append(out, runs[i].Target)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), err
 }
 
 // Item reads one event as watches and webhooks want it. It returns
