@@ -84,7 +84,9 @@ func (c *Client) Which(ctx context.Context, what string, at pedigree.At) (pedigr
 }
 
 // Changes lists the events of a time about a target, a model, or, where both are "", the
-// whole of c's project, oldest first. A zero from is a day before to, a zero to is now.
+// whole of c's project, oldest first. Those of a target are also the events about the
+// versions that were deployed or active there in that time, and about the policies of the
+// project and the instance. A zero from is a day before to, a zero to is now.
 func (c *Client) Changes(ctx context.Context, target pedigree.TargetName, model pedigree.Name, from, to time.Time, page pedigree.Page) (pedigree.List[pedigree.Entry], error) {
 	q := set(set(period(from, to), "target", string(target)), "model", string(model))
 	return ask[pedigree.List[pedigree.Entry]](ctx, c, request{method: http.MethodGet, path: c.projectPath("changes"), query: paged(q, page)})

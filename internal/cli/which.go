@@ -256,6 +256,9 @@ func newChangesCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "changes [ENV/NAME|MODEL]",
 		Short: "What changed: the events about a target, a model or the whole project, by time",
+		Long: `Changes lists the events of a time, oldest first. Those of a target are its deployments, executions
+and settings; what was said of each version that was deployed or active there in that time:
+approvals, rejections, amendments, a withdrawal; and the policies of the project and the instance.`,
 		Example: `  pedigree changes prod/fraud-api --from -3h
   pedigree changes fraud --from 2026-11-01 --to 2026-11-02
   pedigree changes --from -1d`,

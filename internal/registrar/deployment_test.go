@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -114,6 +115,16 @@ func (r *registry) last(t testing.TB) pedigree.At {
 	}
 	head--
 	return pedigree.At{Seq: &head}
+}
+
+// lastTime is when the last event happened.
+func (r *registry) lastTime(t testing.TB) time.Time {
+	t.Helper()
+	item, err := r.Item(context.Background(), *r.last(t).Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return item.Event.Time
 }
 
 // alias is what an alias of fraud names, 0 for nothing.

@@ -486,7 +486,12 @@ func (r *registry) lives(add func(v any, err error), at pedigree.At) {
 	if at.IsNow() {
 		begin, end := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2120, 1, 1, 0, 0, 0, 0, time.UTC)
 		add(r.Delivery(ctx, me, "default", "*", begin, end))
-		add(r.Changes(ctx, me, "default", "prod/x", "", begin, end, pedigree.Page{}))
+		changes, err := r.Changes(ctx, me, "default", "prod/x", "", begin, end, pedigree.Page{})
+		for i := range changes.Items { // their payloads hold times and digests
+			e, err := changes.Items[i].Event()
+			add(strings.Join([]string{string(e.Type), e.Actor, e.Subject}, " "), err)
+		}
+		add(len(changes.Items), err)
 	}
 }
 

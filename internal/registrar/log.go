@@ -204,7 +204,7 @@ func (l *LogReader) Reads(ctx context.Context, item *Item) (bool, error) {
 			return false, err
 		}
 	}
-	return public(item.Event.Type) || l.reach.has(item.Project), nil
+	return public(&item.Event) || l.reach.has(item.Project), nil
 }
 
 // Subject is the opaque id, in the log, of the model or the version that ref names.

@@ -170,7 +170,9 @@ func (r *Registrar) Which(ctx context.Context, p pedigree.Principal, project ped
 }
 
 // Changes lists the events of a time about a target, a model or a whole project, oldest
-// first: what changed. Only one of target and model is set, or none.
+// first: what changed. Those of a target are also what was said of the versions that were
+// deployed or active there in that time, and the policies of the project and the instance.
+// Only one of target and model is set, or none.
 func (r *Registrar) Changes(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, target pedigree.TargetName, model pedigree.Name, from, to time.Time, page pedigree.Page) (pedigree.List[pedigree.Entry], error) {
 	out := pedigree.List[pedigree.Entry]{Items: []pedigree.Entry{}}
 	after := int64(-1)
@@ -185,14 +187,12 @@ func (r *Registrar) Changes(ctx context.Context, p pedigree.Principal, project p
 		if err != nil {
 			return err
 		}
-		q := sqlstore.ChangeQuery{From: from, To: to, After: after, Limit: page.Size() + 1}
+		q := sqlstore.ChangeQuery{Project: projectID, From: from, To: to, After: after, Limit: page.Size() + 1}
 		switch {
 		case target != "":
-			q.Subject, err = tx.TargetID(ctx, projectID, target)
+			q.Target, err = tx.TargetID(ctx, projectID, target)
 		case model != "":
-			_, q.Subject, err = modelID(ctx, tx, project, model)
-		default:
-			q.Project = projectID
+			_, q.Model, err = modelID(ctx, tx, project, model)
 		}
 		if err != nil {
 			return err

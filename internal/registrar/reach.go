@@ -73,10 +73,17 @@ func (c *reach) sees(ctx context.Context, tx *sqlstore.Tx, subject string) (bool
 	return err == nil && c.has(projects[subject]), err
 }
 
-// public are the events that every caller may read who may read the log at all: without
-// them nobody could check it.
-func public(t pedigree.EventType) bool {
-	return t == pedigree.LogCreated || t == pedigree.KeyRotated || t == pedigree.AuthEnabled
+// public are the events that every caller may read who may read the log at all: those
+// without which nobody could check it, and what became of the instance's policy, which holds
+// in every project and is itself no secret.
+func public(e *pedigree.Event) bool {
+	switch e.Type {
+	case pedigree.LogCreated, pedigree.KeyRotated, pedigree.AuthEnabled:
+		return true
+	case pedigree.PolicyApplied, pedigree.PolicyRemoved:
+		return e.Subject == pedigree.PolicySubject("")
+	}
+	return false
 }
 
 // redact leaves of each event that is out of reach its seq and its leaf hash; with drop it
@@ -100,7 +107,7 @@ func (c *reach) redact(ctx context.Context, tx *sqlstore.Tx, entries []pedigree.
 	}
 	out := entries[:0]
 	for i, e := range entries {
-		if !public(events[i].Type) && !c.has(projects[subjects[i]]) {
+		if !public(&events[i]) && !c.has(projects[subjects[i]]) {
 			if drop {
 				continue
 			}

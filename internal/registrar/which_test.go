@@ -1,6 +1,7 @@
 package registrar_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -220,7 +221,7 @@ func TestChanges(t *testing.T) {
 			}
 		}
 		for _, limit := range []int{1, 2, 100} {
-			same(t, "of a target", changes("prod/a", "", begin, end, limit), "target.created deployment.opened deployment.activated")
+			same(t, "of a target", changes("prod/a", "", begin, end, limit), "version.registered target.created policy.applied approval.granted deployment.opened deployment.activated")
 			same(t, "of a model", changes("", "fraud", begin, end, limit), "model.created version.registered approval.granted deployment.opened deployment.activated")
 			same(t, "of a project", changes("", "", begin, end, limit), "project.created model.created version.registered target.created target.created policy.applied approval.granted deployment.opened deployment.activated target.deleted")
 		}
@@ -231,6 +232,136 @@ func TestChanges(t *testing.T) {
 		want(t, "of no model", err, pedigree.CodeNotFound)
 		_, err = r.Changes(ctx, me, "nowhere", "", "", begin, end, pedigree.Page{})
 		want(t, "of no project", err, pedigree.CodeNotFound)
+	})
+}
+
+// TestChangesOfTarget: what changed at a target is also what was said of the versions that ran
+// there in that time, and the rules that hold there.
+func TestChangesOfTarget(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		if _, err := r.CreateProject(ctx, me, "risk", ""); err != nil {
+			t.Fatal(err)
+		}
+		r.mustPush(t, 6)
+		r.mustTarget(t, "prod/a", pedigree.TargetSpec{})
+		r.mustTarget(t, "prod/b", pedigree.TargetSpec{})
+		r.mustTarget(t, "prod/c", pedigree.TargetSpec{Confirm: pedigree.ConfirmReport})
+		waiting := r.mustDeploy(t, 4, "prod/c", pedigree.Deploy{})
+		r.mustDeploy(t, 1, "prod/a", pedigree.Deploy{}) // over before the time that is asked about
+		r.mustDeploy(t, 2, "prod/a", pedigree.Deploy{})
+		r.mustDeploy(t, 5, "prod/a", pedigree.Deploy{Role: pedigree.RoleCanary})
+		r.mustDeploy(t, 6, "prod/b", pedigree.Deploy{})
+		from := r.lastTime(t).Add(time.Microsecond)
+		if _, err := r.ReportDeployment(ctx, me, waiting.ID, pedigree.DeploymentReport{State: pedigree.DeploymentActive}); err != nil {
+			t.Fatal(err)
+		}
+		r.mustDeploy(t, 3, "prod/a", pedigree.Deploy{}) // which ends 2
+		changes := func(p pedigree.Principal, target pedigree.TargetName, from, to time.Time, limit int) string {
+			t.Helper()
+			var out []string
+			page := pedigree.Page{Limit: limit}
+			for {
+				list, err := r.Changes(ctx, p, "default", target, "", from, to, page)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range list.Items {
+					e, err := list.Items[i].Event()
+					if err != nil {
+						t.Fatal(err)
+					}
+					out = append(out, string(e.Type))
+				}
+				if page.Cursor = list.Next; page.Cursor == "" {
+					return strings.Join(out, " ")
+				}
+			}
+		}
+		policy := func(project pedigree.ProjectName) func() error {
+			return func() error {
+				_, _, err := r.ApplyPolicy(ctx, me, pedigree.Policy{Project: project, Protected: pedigree.Protected{Aliases: []string{"x"}}}, false)
+				return err
+			}
+		}
+		unset := func(project pedigree.ProjectName) func() error {
+			return func() error { return r.RemovePolicy(ctx, me, project, "") }
+		}
+		say := func(f func(context.Context, pedigree.Principal, pedigree.Reference, pedigree.Review) (pedigree.Version, error), n pedigree.VersionNumber, review pedigree.Review) func() error {
+			return func() error {
+				_, err := f(ctx, by("ann"), fraud(n), review)
+				return err
+			}
+		}
+		version := func(f func() (pedigree.Version, error)) func() error {
+			return func() error {
+				_, err := f()
+				return err
+			}
+		}
+		condition := ""
+		every := []pedigree.TargetName{"prod/a", "prod/b", "prod/c"}
+		for _, tt := range []struct {
+			name string
+			do   func() error
+			typ  pedigree.EventType
+			at   []pedigree.TargetName // where it is among the changes
+		}{
+			{"the project's policy", policy("default"), pedigree.PolicyApplied, every},
+			{"its end", unset("default"), pedigree.PolicyRemoved, every},
+			{"the instance's policy", policy(""), pedigree.PolicyApplied, every},
+			{"its end", unset(""), pedigree.PolicyRemoved, every},
+			{"the policy of another project", policy("risk"), pedigree.PolicyApplied, nil},
+			{"a request", version(func() (pedigree.Version, error) { return r.RequestApproval(ctx, me, fraud(3), "") }), pedigree.ApprovalRequested, []pedigree.TargetName{"prod/a"}},
+			{"an approval", func() error {
+				v, err := r.Approve(ctx, by("ann"), fraud(3), pedigree.Review{Conditions: []pedigree.Condition{{Note: "watch it"}}})
+				if err == nil {
+					condition = v.Approval.Conditions[0].ID
+				}
+				return err
+			}, pedigree.ApprovalGranted, []pedigree.TargetName{"prod/a"}},
+			{"a condition that is met", version(func() (pedigree.Version, error) { return r.MeetCondition(ctx, me, fraud(3), condition, "") }), pedigree.ApprovalConditionMet, []pedigree.TargetName{"prod/a"}},
+			{"a revocation", version(func() (pedigree.Version, error) { return r.RevokeApproval(ctx, by("ann"), fraud(3), "no") }), pedigree.ApprovalRevoked, []pedigree.TargetName{"prod/a"}},
+			{"a rejection of what ran before", say(r.Reject, 2, pedigree.Review{Comment: "no"}), pedigree.ApprovalRejected, []pedigree.TargetName{"prod/a"}},
+			{"an amendment of the canary", version(func() (pedigree.Version, error) {
+				return r.Amend(ctx, by("dev"), fraud(5), pedigree.Amend{Record: pedigree.Record{Owner: "team:other"}}, nil)
+			}), pedigree.VersionAmended, []pedigree.TargetName{"prod/a"}},
+			{"a withdrawal of what waited and runs", func() error {
+				_, err := r.Withdraw(ctx, me, fraud(4), "no", "")
+				return err
+			}, pedigree.VersionWithdrawn, []pedigree.TargetName{"prod/c"}},
+			{"that it is none", version(func() (pedigree.Version, error) { return r.RestoreVersion(ctx, me, fraud(4), "") }), pedigree.VersionReinstated, []pedigree.TargetName{"prod/c"}},
+			{"an approval elsewhere", say(r.Approve, 6, pedigree.Review{}), pedigree.ApprovalGranted, []pedigree.TargetName{"prod/b"}},
+			{"a rejection of what ran before that time", say(r.Reject, 1, pedigree.Review{Comment: "no"}), pedigree.ApprovalRejected, nil},
+		} {
+			before := r.lastTime(t)
+			if err := tt.do(); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+			for _, target := range every {
+				earlier := changes(me, target, from, before, 100)
+				wanted := earlier
+				if slices.Contains(tt.at, target) {
+					wanted = strings.TrimSpace(earlier + " " + string(tt.typ))
+				}
+				for _, limit := range []int{1, 3, 100} {
+					same(t, tt.name+" at "+string(target), changes(me, target, from, r.lastTime(t), limit), wanted)
+				}
+			}
+		}
+		// What was said of a version before it came is part of the time, and what was said after
+		// that time is not.
+		same(t, "a time without anything", changes(me, "prod/a", from.Add(-24*time.Hour), from.Add(-23*time.Hour), 100), "")
+		same(t, "the time to come", changes(me, "prod/a", r.lastTime(t).Add(time.Hour), r.lastTime(t).Add(2*time.Hour), 100), "")
+		all := changes(me, "prod/a", from, r.lastTime(t), 100)
+		e := mustEnable(t, r)
+		ann := e.account(t, "ann", "oncall")
+		same(t, "for whoever reads this project alone", changes(ann, "prod/a", from, r.lastTime(t), 100), all)
+		list, err := e.Entries(ctx, ann, pedigree.EventQuery{After: -1, Types: []pedigree.EventType{pedigree.PolicyApplied}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "policies in the log of this project's reader", len(list.Items), 2) // not that of risk
 	})
 }
 

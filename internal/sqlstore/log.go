@@ -301,28 +301,74 @@ func (s *Store) Views(ctx context.Context, w io.Writer) error {
 
 // ChangeQuery chooses events of a time.
 type ChangeQuery struct {
-	// Subject is the id of a target or a model: events about it and its versions, and
-	// those that refer to them. Project is an id: everything that belongs to it.
-	Subject, Project string
-	From, To         time.Time
-	After            int64
-	Limit            int
+	// Project is an id: everything that belongs to it, and the policies that hold there.
+	// Target and Model narrow that down, with an id: to a model and its versions with what
+	// refers to them; or to a target with what refers to it, those policies, and the versions
+	// that were deployed or active there in that time.
+	Project, Target, Model string
+	From, To               time.Time
+	After                  int64
+	Limit                  int
 }
 
 // Changes reads the entries that q chooses, oldest first.
 func (tx *Tx) Changes(ctx context.Context, q ChangeQuery) ([]pedigree.Entry, error) {
-	args := []any{micros(q.From), micros(q.To), q.After}
+	first, last, err := tx.span(ctx, q.From, q.To)
+	if err != nil {
+		return nil, err
+	}
+	args := []any{first, last, q.After}
 	in := ""
-	if q.Subject != "" {
-		args = append(args, q.Subject, q.Subject+"/", q.Subject+"0")
+	switch {
+	case q.Target != "":
+		args = append(args, q.Target, pedigree.PolicySubject(q.Project), pedigree.PolicySubject(""))
+		in = "SELECT seq FROM log_events WHERE subject IN ($4, $5, $6) AND seq >= $1 AND seq <= $2 UNION SELECT seq FROM log_refs WHERE ref = $4 AND seq >= $1 AND seq <= $2 UNION SELECT e.seq FROM (" + stood +
+			") d JOIN log_events e ON e.subject = d.model || '/' || d.number WHERE e.seq >= $1 AND e.seq <= $2"
+	case q.Model != "":
+		args = append(args, q.Model, q.Model+"/", q.Model+"0")
 		in = "SELECT seq FROM log_events WHERE subject = $4 UNION SELECT seq FROM log_refs WHERE ref = $4 UNION SELECT seq FROM log_events WHERE subject > $5 AND subject < $6 UNION SELECT seq FROM log_refs WHERE ref > $5 AND ref < $6"
-	} else {
-		args = append(args, q.Project, pedigree.PolicySubject(q.Project))
-		in = `SELECT seq FROM log_events WHERE subject IN ($4, $5) UNION SELECT seq FROM log_refs WHERE ref = $4
-UNION SELECT e.seq FROM log_events e JOIN view_models m ON e.subject = m.id OR e.subject > m.id || '/' AND e.subject < m.id || '0' WHERE m.project = $4 AND e.time >= $1 AND e.time <= $2
+	default:
+		args = append(args, q.Project, pedigree.PolicySubject(q.Project), pedigree.PolicySubject(""))
+		in = `SELECT seq FROM log_events WHERE subject IN ($4, $5, $6) UNION SELECT seq FROM log_refs WHERE ref = $4
+UNION SELECT e.seq FROM log_events e JOIN view_models m ON e.subject = m.id OR e.subject > m.id || '/' AND e.subject < m.id || '0' WHERE m.project = $4 AND e.seq >= $1 AND e.seq <= $2
 UNION SELECT e.seq FROM log_events e JOIN view_targets t ON e.subject = t.id WHERE t.project = $4
 UNION SELECT r.seq FROM log_refs r JOIN view_targets t ON r.ref = t.id WHERE t.project = $4`
 	}
 	args = append(args, q.Limit)
-	return tx.entries(ctx, "SELECT e.seq, e.envelope FROM log_events e WHERE e.time >= $1 AND e.time <= $2 AND e.seq > $3 AND e.seq IN ("+in+") ORDER BY e.seq LIMIT $"+itoa(len(args)), args)
+	return tx.entries(ctx, "SELECT e.seq, e.envelope FROM log_events e WHERE e.seq >= $1 AND e.seq <= $2 AND e.seq > $3 AND e.seq IN ("+in+") ORDER BY e.seq LIMIT $"+itoa(len(args)), args)
+}
+
+// stood is the query of the versions that were deployed to the target $4, or active there, from
+// the event $1 to the event $2. Of each role at most one deployment was active when that time
+// began, the last that had become so: however long a target's past is, it is not read.
+var stood = func() string {
+	parts := []string{"SELECT model, number FROM view_deployments WHERE target = $4 AND seq >= $1 AND seq <= $2"}
+	for _, role := range []pedigree.DeploymentRole{pedigree.RolePrimary, pedigree.RoleCanary, pedigree.RoleShadow} {
+		of := "FROM view_deployments WHERE target = $4 AND role = '" + string(role) + "' AND active_seq"
+		parts = append(parts, "SELECT model, number "+of+" >= $1 AND active_seq <= $2",
+			"SELECT model, number FROM (SELECT model, number, end_seq "+of+" < $1 ORDER BY active_seq DESC LIMIT 1) was_"+string(role)+" WHERE end_seq IS NULL OR end_seq >= $1")
+	}
+	return strings.Join(parts, " UNION ")
+}()
+
+// span finds the first and the last event of a time; the first is after the last where there
+// is none.
+func (tx *Tx) span(ctx context.Context, from, to time.Time) (first, last int64, err error) {
+	for _, end := range []struct {
+		seq  *int64
+		none int64
+		text string
+		at   time.Time
+	}{
+		{&first, tx.last + 1, "time >= $1 AND seq <= $2 ORDER BY time, seq", from},
+		{&last, -1, "time <= $1 AND seq <= $2 ORDER BY time DESC, seq DESC", to},
+	} {
+		err := tx.row(ctx, "SELECT seq FROM log_events WHERE "+end.text+" LIMIT 1", []any{micros(end.at), tx.last}, end.seq)
+		if err == errNoRows {
+			*end.seq = end.none
+		} else if err != nil {
+			return 0, 0, tx.s.d.translate(err, "find the moment")
+		}
+	}
+	return first, last, nil
 }
