@@ -109,11 +109,54 @@ type Condition struct {
 	// Owner is who sees to it, Due when it is to be met.
 	Owner string `json:"owner,omitempty"`
 	Due   string `json:"due,omitempty"` // a date, 2026-12-01
+	// Overdue says that it is not met, and that the day is over, in UTC.
+	Overdue bool `json:"overdue,omitempty"`
 	// Met says that somebody reported it, when and by whom.
 	Met     bool       `json:"met,omitempty"`
 	MetAt   *time.Time `json:"met_at,omitempty"`
 	MetBy   string     `json:"met_by,omitempty"`
 	Comment string     `json:"comment,omitempty"`
+}
+
+// Place is where c comes from: the event of the approval, and the place in it, from 1. Both
+// are 0 for one that no approval came with.
+func (c *Condition) Place() (seq int64, n int) {
+	event, place, _ := strings.Cut(c.ID, ".")
+	seq, err := strconv.ParseInt(event, 10, 64)
+	if err == nil {
+		n, err = strconv.Atoi(place)
+	}
+	if err != nil {
+		return 0, 0
+	}
+	return seq, n
+}
+
+// OpenCondition is a condition that is not met, with the version whose approval it came with.
+type OpenCondition struct {
+	Project ProjectName   `json:"project"`
+	Model   Name          `json:"model"`
+	Version VersionNumber `json:"version"`
+	Condition
+	// At is when the version was approved with it, By who did.
+	At time.Time `json:"at"`
+	By string    `json:"by"`
+}
+
+// Open are the conditions of the approval that an event gave which are not met, in their
+// order; none where that approval does not count any more.
+func (a *Approval) Open(seq int64) []OpenCondition {
+	i := slices.IndexFunc(a.Opinions, func(o Opinion) bool { return o.Seq == seq })
+	if i < 0 {
+		return nil
+	}
+	var out []OpenCondition
+	for _, c := range a.Conditions {
+		if from, _ := c.Place(); from == seq && !c.Met {
+			out = append(out, OpenCondition{Condition: c, At: a.Opinions[i].At, By: a.Opinions[i].By})
+		}
+	}
+	return out
 }
 
 // Review is what a caller says of a version.
@@ -417,6 +460,11 @@ func (a *Approval) settle(revoked bool, now time.Time) {
 				expiries = append(expiries, *o.ExpiresAt)
 			}
 		}
+	}
+	for i := range a.Conditions {
+		c := &a.Conditions[i]
+		due, err := time.Parse(time.DateOnly, c.Due)
+		c.Overdue = !c.Met && err == nil && !now.Before(due.AddDate(0, 0, 1))
 	}
 	switch {
 	case rejected:

@@ -312,6 +312,17 @@ func TestApprovalConditions(t *testing.T) {
 	}
 	r := reviewed{}
 	r.step(t, "ann approves if")
+	r.step(t, "bob approves if")
+	r.step(t, "met 0.1")
+	for seq, want := range map[int64]string{0: "0.2 by ann", 1: "1.1 by bob, 1.2 by bob", 2: ""} {
+		var got []string
+		for _, c := range r.version(t).Approval.Open(seq) {
+			got = append(got, c.ID+" by "+c.By)
+		}
+		checkEqual(t, "open", strings.Join(got, ", "), want)
+	}
+	r = reviewed{}
+	r.step(t, "ann approves if")
 	_, err := r.version(t).MeetCondition("0.3", "")
 	checkCode(t, "no such condition", err, CodeNotFound)
 	_, err = (&Version{Model: "fraud", Number: 1}).MeetCondition("0.1", "")
@@ -319,6 +330,36 @@ func TestApprovalConditions(t *testing.T) {
 	r.step(t, "met 0.1")
 	drafts, err := r.version(t).MeetCondition("0.1", "again")
 	checkDrafts(t, "met already", drafts, err)
+}
+
+// TestOverdueConditions: a condition is overdue once its day is over in UTC, until it is met.
+func TestOverdueConditions(t *testing.T) {
+	day := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		due  string
+		now  time.Time
+		met  bool
+		want bool
+	}{
+		{"2026-12-01", day, false, false},
+		{"2026-12-01", day.Add(24*time.Hour - time.Nanosecond), false, false},
+		{"2026-12-01", day.Add(24 * time.Hour), false, true},
+		{"2026-12-01", day.Add(24 * time.Hour), true, false},
+		{"2026-12-01", day.Add(23 * time.Hour).In(time.FixedZone("east", 5*3600)), false, false},
+		{"", day, false, false},
+	} {
+		events := []Event{{Seq: 3, Time: day, Type: ApprovalGranted, Actor: "ann", Fields: []Field{{Name: "conditions", Value: marshal([]Condition{{Note: "n", Due: tt.due}})}}}}
+		if tt.met {
+			events = append(events, Event{Seq: 4, Time: day, Type: ApprovalConditionMet, Fields: []Field{{Name: "condition", Value: marshal("3.1")}}})
+		}
+		a, err := FoldApproval(events, 1, tt.now)
+		checkCode(t, "fold", err, "")
+		checkEqual(t, tt.due+" at "+tt.now.String(), a.Conditions[0].Overdue, tt.want)
+	}
+	for id, want := range map[string][2]int64{"412.3": {412, 3}, "": {}, "x": {}, "1": {}, "1.x": {}} {
+		seq, n := (&Condition{ID: id}).Place()
+		checkEqual(t, "the place of "+id, [2]int64{seq, int64(n)}, want)
+	}
 }
 
 // TestApproveByAuthor: whoever made a version does not approve it, unless every rule

@@ -51,6 +51,21 @@ func (c *Client) Approvals(ctx context.Context, all bool, page pedigree.Page, at
 	return ask[pedigree.List[pedigree.Summary]](ctx, c, request{method: http.MethodGet, path: path, query: paged(asOf(at), page)})
 }
 
+// Conditions lists the conditions of approvals that are not met, those of the newest approval
+// first; of owners, where there are some. They are those of c's project, or of all that the
+// caller may read.
+func (c *Client) Conditions(ctx context.Context, all bool, owners []string, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.OpenCondition], error) {
+	path := c.projectPath("approvals", "conditions")
+	if all {
+		path = escape("approvals", "conditions")
+	}
+	q := paged(asOf(at), page)
+	for _, owner := range owners {
+		q.Add("owner", owner)
+	}
+	return ask[pedigree.List[pedigree.OpenCondition]](ctx, c, request{method: http.MethodGet, path: path, query: q})
+}
+
 // Withdraw bars a version everywhere, and says where it still runs. [Client.RestoreVersion]
 // undoes it.
 func (c *Client) Withdraw(ctx context.Context, ref pedigree.Reference, reason string, incident pedigree.SafeURI) (pedigree.Withdrawn, error) {

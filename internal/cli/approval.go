@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -111,14 +112,28 @@ func newRevokeCommand(a *app) *cobra.Command {
 		})
 }
 
+// approvals are what waits for people: versions for a decision, as the inbox has them, and
+// conditions for whoever sees to them.
+type approvals struct {
+	pedigree.List[pedigree.Summary]
+	Conditions pedigree.List[pedigree.OpenCondition] `json:"conditions"`
+}
+
 func newApprovalsCommand(a *app) *cobra.Command {
-	var all bool
+	var all, mine bool
+	var owners []string
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "approvals",
-		Short: "List the versions that wait for an approval",
+		Short: "List the versions that wait for an approval, and the conditions that are not met",
+		Long: `Approvals lists what waits for somebody: the versions whose approval is asked for, and below them
+the conditions of approvals that nobody has reported met, with who sees to each, and when it is due
+(OVERDUE once that day is over, in UTC). --mine lists only the conditions whose owner you are, by
+your account's name or address, --owner those of others.`,
 		Example: `  pedigree approvals
   pedigree approvals --all
+  pedigree approvals --all --mine
+  pedigree approvals --owner team:risk -o json
   pedigree approvals met fraud/7 412.1 --comment "report attached"`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -129,39 +144,106 @@ func newApprovalsCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := gather(limit, func(page pedigree.Page) (pedigree.List[pedigree.Summary], error) {
-				return c.Approvals(cmd.Context(), all, page, at)
+			if mine {
+				me, err := ownNames(cmd.Context(), c)
+				if err != nil {
+					return err
+				}
+				owners = append(owners, me...)
+			}
+			out := approvals{List: pedigree.List[pedigree.Summary]{Items: []pedigree.Summary{}}}
+			if len(owners) == 0 {
+				if out.List, err = gather(limit, func(page pedigree.Page) (pedigree.List[pedigree.Summary], error) {
+					return c.Approvals(cmd.Context(), all, page, at)
+				}); err != nil {
+					return err
+				}
+			}
+			out.Conditions, err = gather(limit, func(page pedigree.Page) (pedigree.List[pedigree.OpenCondition], error) {
+				return c.Conditions(cmd.Context(), all, owners, page, at)
 			})
 			if err != nil {
 				return err
 			}
-			var names []string
-			t := a.newTable("version", "state", "approvals", "complete", "owner", "asked (UTC)", "by", "note")
-			for _, s := range list.Items {
-				name := a.reference(s.Project, s.Model, s.Number)
-				names = append(names, name)
-				var have, asked, by, note string
-				if w := s.Waiting; w != nil { // older servers do not tell
-					have, asked, by, note = fmt.Sprintf("%d/%d", w.Have, w.Need), stamp(w.Request.At), a.who(w.Request.By), cut(w.Request.Note, 80)
-				}
-				t.row(name, s.Approval, have, fmt.Sprintf("%d/%d", s.Have, s.Want), s.Owner, asked, by, note)
-			}
-			err = a.print(answer{value: list, names: names, asOf: a.asOf(cmd.Context(), at), human: func(w io.Writer) {
-				if len(names) == 0 {
-					fmt.Fprintln(w, "nothing waits for an approval")
-					return
-				}
-				t.write(w, "")
-			}})
-			a.more(list.Next, limit)
+			out.AsOf = out.Conditions.AsOf
+			err = a.printApprovals(cmd.Context(), &out, len(owners) == 0, at)
+			a.more(out.Next+out.Conditions.Next, limit)
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "of all projects")
+	cmd.Flags().BoolVar(&mine, "mine", false, "only conditions whose owner you are")
+	cmd.Flags().StringArrayVar(&owners, "owner", nil, "only conditions whose `OWNER` this is; may be repeated")
 	limitFlag(cmd, &limit)
 	a.atFlag(cmd)
 	cmd.AddCommand(newConditionMetCommand(a))
 	return cmd
+}
+
+// ownNames are the names by which a condition may say that the caller sees to it.
+func ownNames(ctx context.Context, c *client.Client) ([]string, error) {
+	who, err := c.WhoAmI(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{pedigree.Local.ID}
+	if account := who.Account; account != nil {
+		names = []string{string(account.Name)}
+		if account.Email != "" {
+			names = append(names, account.Email)
+		}
+	}
+	return names, nil
+}
+
+// printApprovals shows what waits; inbox says that the versions were asked for, too.
+func (a *app) printApprovals(ctx context.Context, out *approvals, inbox bool, at pedigree.At) error {
+	var names []string
+	versions := a.newTable("version", "state", "approvals", "complete", "owner", "asked (UTC)", "by", "note")
+	for _, s := range out.Items {
+		name := a.reference(s.Project, s.Model, s.Number)
+		names = append(names, name)
+		var have, asked, by, note string
+		if w := s.Waiting; w != nil { // older servers do not tell
+			have, asked, by, note = fmt.Sprintf("%d/%d", w.Have, w.Need), stamp(w.Request.At), a.who(w.Request.By), cut(w.Request.Note, 80)
+		}
+		versions.row(name, s.Approval, have, fmt.Sprintf("%d/%d", s.Have, s.Want), s.Owner, asked, by, note)
+	}
+	conditions := a.newTable("version", "condition", "owner", "due", "set (UTC)", "by", "what")
+	for i := range out.Conditions.Items {
+		c := &out.Conditions.Items[i]
+		name := a.reference(c.Project, c.Model, c.Version)
+		if !inbox {
+			names = append(names, name)
+		}
+		conditions.row(name, c.ID, c.Owner, dueDate(&c.Condition), stamp(c.At), a.who(c.By), cut(c.Note+c.Expr, 80))
+	}
+	return a.print(answer{value: out, names: names, asOf: a.asOf(ctx, at), human: func(w io.Writer) {
+		switch {
+		case len(out.Items) > 0:
+			versions.write(w, "")
+		case inbox:
+			fmt.Fprintln(w, "nothing waits for an approval")
+		}
+		switch {
+		case len(out.Conditions.Items) == 0 && inbox:
+		case len(out.Conditions.Items) == 0:
+			fmt.Fprintln(w, "no open conditions")
+		default:
+			if inbox {
+				fmt.Fprintln(w, "\nconditions that are not met (pedigree approvals met VERSION CONDITION)")
+			}
+			conditions.write(w, "")
+		}
+	}})
+}
+
+// dueDate is when a condition is due, with a mark where that is past.
+func dueDate(c *pedigree.Condition) string {
+	if c.Overdue {
+		return c.Due + " OVERDUE"
+	}
+	return c.Due
 }
 
 func newConditionMetCommand(a *app) *cobra.Command {
@@ -289,6 +371,6 @@ func (a *app) approvalLines(p page, v *pedigree.Version) {
 		if c.Met {
 			state = "met by " + a.who(c.MetBy)
 		}
-		p.line("", "condition "+c.ID+":", c.Note+c.Expr, words([]string{c.Owner, c.Due}), state)
+		p.line("", "condition "+c.ID+":", c.Note+c.Expr, words([]string{c.Owner, dueDate(&c)}), state)
 	}
 }

@@ -71,6 +71,21 @@ func (a *API) listApprovals(c *call) error {
 	return answerList(c, list, err)
 }
 
+// listConditions serves what approvals of a project wait for, and those of all where the path
+// names none.
+func (a *API) listConditions(c *call) error {
+	project, err := c.scope()
+	if err != nil {
+		return err
+	}
+	page, at, err := c.pageAt()
+	if err != nil {
+		return err
+	}
+	list, err := a.registrar.Conditions(c.ctx(), c.principal, project, c.query["owner"], page, at)
+	return answerList(c, list, err)
+}
+
 func (a *API) withdrawVersion(c *call) error {
 	ref, err := c.reference()
 	if err != nil {

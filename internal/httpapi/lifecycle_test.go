@@ -82,8 +82,33 @@ func testLifecycle(t *testing.T, r *registry) {
 	if a := approved.Approval; a.State != pedigree.ApprovalApproved || len(a.Conditions) != 1 || a.ExpiresAt == nil {
 		t.Fatalf("approved: %+v", a)
 	}
+	given := approved.Approval.Conditions[0].ID
+	for name, tt := range map[string]struct {
+		all    bool
+		owners []string
+		want   int
+	}{
+		"of the project": {false, nil, 1}, "of all": {true, nil, 1}, "of its owner": {true, []string{"bob", "ann"}, 1}, "of another": {false, []string{"bob"}, 0},
+	} {
+		list := must(c.Conditions(ctx, tt.all, tt.owners, pedigree.Page{}, now))(t)
+		if len(list.Items) != tt.want {
+			t.Fatalf("open conditions %s: %+v", name, list.Items)
+		}
+		for _, k := range list.Items {
+			if k.Model != "loans" || k.Version != 1 || k.ID != given || k.Note != "watch it" || k.Owner != "ann" || k.Due != "2026-12-31" || k.By == "" || k.At.IsZero() {
+				t.Errorf("open condition %s: %+v", name, k)
+			}
+		}
+	}
+	asOf := must(c.Conditions(ctx, false, nil, pedigree.Page{}, now))(t).AsOf
 	if got := must(c.MeetCondition(ctx, one, approved.Approval.Conditions[0].ID, "done"))(t); !got.Approval.Conditions[0].Met {
 		t.Fatalf("met: %+v", got.Approval)
+	}
+	if list := must(c.Conditions(ctx, false, nil, pedigree.Page{}, now))(t); len(list.Items) != 0 {
+		t.Fatalf("conditions after it was met: %+v", list.Items)
+	}
+	if list := must(c.Conditions(ctx, false, nil, pedigree.Page{}, pedigree.At{Seq: &asOf}))(t); len(list.Items) != 1 {
+		t.Fatalf("conditions as of before: %+v", list.Items)
 	}
 	if got := must(c.Reject(ctx, three, pedigree.Review{Comment: "leaks"}))(t); got.Approval.State != pedigree.ApprovalRefused {
 		t.Fatalf("rejected: %+v", got.Approval)

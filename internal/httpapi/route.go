@@ -75,9 +75,11 @@ var (
 	fromParam   = Param{Name: "from", Type: "string", Doc: "The beginning: RFC 3339 or an age (-2h, -7d).", Example: "-7d"}
 	toParam     = Param{Name: "to", Type: "string", Doc: "The end; without it, now."}
 
-	listParams   = []Param{limitParam, cursorParam, asOfParam}
-	searchParams = []Param{filterParam, orderParam, limitParam, cursorParam, asOfParam}
-	asOfParams   = []Param{asOfParam}
+	listParams = []Param{limitParam, cursorParam, asOfParam}
+
+	conditionParams = []Param{{Name: "owner", Type: "string", Many: true, Doc: "Only those that this owner sees to, as the approval names it; any number of times.", Example: "ann"}, limitParam, cursorParam, asOfParam}
+	searchParams    = []Param{filterParam, orderParam, limitParam, cursorParam, asOfParam}
+	asOfParams      = []Param{asOfParam}
 )
 
 const (
@@ -155,6 +157,8 @@ func (a *API) Routes() []Route {
 
 		{Method: get, Pattern: "/approvals", ID: "listAllApprovals", Tag: "approvals", Summary: "List the versions of all projects whose approval is asked for, the newest request first.", Query: listParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.listApprovals},
 		{Method: get, Pattern: "/projects/{project}/approvals", ID: "listApprovals", Tag: "approvals", Summary: "List the versions of a project whose approval is asked for, the newest request first.", Query: listParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.listApprovals},
+		{Method: get, Pattern: "/approvals/conditions", ID: "listAllConditions", Tag: "approvals", Summary: "List the conditions of approvals that are not met, in all projects, those of the newest approval first.", Query: conditionParams, Response: pedigree.List[pedigree.OpenCondition]{}, handle: a.listConditions},
+		{Method: get, Pattern: "/projects/{project}/approvals/conditions", ID: "listConditions", Tag: "approvals", Summary: "List the conditions of approvals that are not met, in a project, those of the newest approval first.", Query: conditionParams, Response: pedigree.List[pedigree.OpenCondition]{}, handle: a.listConditions},
 		{Method: post, Pattern: version + "/approval/request", ID: "requestApproval", Tag: "approvals", Summary: "Ask for the approval of a version. A new round begins.", Request: Note{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, RequestExample: Note{Note: "for the November release"}, handle: a.requestApproval},
 		{Method: post, Pattern: version + "/approval/approve", ID: "approveVersion", Tag: "approvals", Summary: "Approve a version as it is.", Request: pedigree.Review{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.approveVersion},
 		{Method: post, Pattern: version + "/approval/reject", ID: "rejectVersion", Tag: "approvals", Summary: "Reject a version as it is.", Request: pedigree.Review{}, Response: pedigree.Version{}, Changes: true, Tagged: true, RequestExample: pedigree.Review{Comment: "the test set leaks"}, handle: a.rejectVersion},

@@ -3,6 +3,8 @@ package registrar
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/gate"
@@ -150,6 +152,63 @@ func (r *Registrar) Requests(ctx context.Context, p pedigree.Principal, project 
 		return nil
 	})
 	return out, err
+}
+
+// Conditions lists the conditions of approvals that are not met, those of the newest approval
+// first; of owners, where there are some. project "" means all that the caller may read.
+func (r *Registrar) Conditions(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, owners []string, page pedigree.Page, at pedigree.At) (pedigree.List[pedigree.OpenCondition], error) {
+	out := pedigree.List[pedigree.OpenCondition]{Items: []pedigree.OpenCondition{}}
+	from := struct {
+		Seq int64 `json:"seq"` // of the approval, and the last place in it of the page before
+		N   int   `json:"n"`
+	}{Seq: math.MaxInt64}
+	if err := decodeCursor(page.Cursor, &from); err != nil {
+		return out, err
+	}
+	err := r.store.Read(ctx, at, func(tx *sqlstore.Tx) error {
+		projects, err := r.readable(ctx, tx, p, project)
+		if err != nil {
+			return err
+		}
+		out.AsOf = tx.AsOf()
+		for upto := from.Seq; upto >= 0; {
+			some, last, err := tx.OpenConditions(ctx, projects, upto)
+			if err != nil {
+				return err
+			}
+			for _, c := range some {
+				if seq, n := c.Place(); seq == from.Seq && n <= from.N || len(owners) > 0 && !slices.Contains(owners, c.Owner) {
+					continue
+				}
+				if len(out.Items) == page.Size() {
+					from.Seq, from.N = out.Items[page.Size()-1].Place()
+					out.Next = encodeCursor(from)
+					return nil
+				}
+				out.Items = append(out.Items, c)
+			}
+			upto = last - 1
+		}
+		return nil
+	})
+	return out, err
+}
+
+// readable are the ids of the projects that a list is about: the one that is named, or all
+// whose records the caller may read; nil means every one.
+func (r *Registrar) readable(ctx context.Context, tx *sqlstore.Tx, p pedigree.Principal, project pedigree.ProjectName) ([]string, error) {
+	if project != "" {
+		if err := r.authorise(ctx, tx, p, pedigree.RecordsRead, project); err != nil {
+			return nil, err
+		}
+		id, err := tx.ProjectID(ctx, project)
+		return []string{id}, err
+	}
+	if err := r.authorise(ctx, tx, p, pedigree.SignedIn, ""); err != nil {
+		return nil, err
+	}
+	reach, err := r.reach(ctx, tx, p, pedigree.RecordsRead)
+	return reach.projects, err
 }
 
 // Withdraw bars a version everywhere, and returns it with the deployments that still run

@@ -403,6 +403,177 @@ func TestConditions(t *testing.T) {
 	})
 }
 
+// TestOpenConditions: what approvals wait for is listed until it is met, or the approval that
+// it came with counts no more.
+func TestOpenConditions(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		if _, err := r.CreateProject(ctx, me, "risk", ""); err != nil {
+			t.Fatal(err)
+		}
+		r.mustPush(t, 7)
+		want(t, "another project", register(r, me, "risk", "score"), "")
+		approve := func(who string, ref pedigree.Reference, conditions ...pedigree.Condition) {
+			t.Helper()
+			if _, err := r.Approve(ctx, by(who), ref, pedigree.Review{Conditions: conditions}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list := func(project pedigree.ProjectName, limit int, at pedigree.At, owners ...string) string {
+			t.Helper()
+			var out []string
+			page := pedigree.Page{Limit: limit}
+			for {
+				list, err := r.Conditions(ctx, me, project, owners, page, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(list.Items) > limit {
+					t.Fatalf("%d of %d", len(list.Items), limit)
+				}
+				for _, c := range list.Items {
+					if c.Met || c.At.IsZero() || c.ID == "" {
+						t.Errorf("got %+v", c)
+					}
+					mark := ""
+					if c.Overdue {
+						mark = "!"
+					}
+					out = append(out, string(c.Model)+"/"+c.Version.String()+" "+c.By+": "+c.Note+c.Expr+mark)
+				}
+				if page.Cursor = list.Next; page.Cursor == "" {
+					return strings.Join(out, ", ")
+				}
+			}
+		}
+		same(t, "none", list("", 10, now), "")
+		approve("ann", fraud(1), pedigree.Condition{Note: "a", Owner: "bob", Due: "2020-01-01"}, pedigree.Condition{Expr: "true", Owner: "eve"}, pedigree.Condition{Note: "c", Owner: "bob", Due: "2999-01-01"})
+		approve("ann", fraud(2)) // without any
+		approve("bob", fraud(1), pedigree.Condition{Note: "d", Due: time.Now().UTC().Format(time.DateOnly)})
+		approve("ann", pedigree.Reference{Project: "risk", Model: "score", Version: 1}, pedigree.Condition{Note: "e", Owner: "eve"})
+		const here, there = "fraud/1 bob: d, fraud/1 ann: a!, fraud/1 ann: true, fraud/1 ann: c", "score/1 ann: e, "
+		early := r.last(t)
+		for _, limit := range []int{1, 2, 3, 4, 100} {
+			same(t, "of a project", list("default", limit, now), here)
+			same(t, "of all", list("", limit, now), there+here)
+			same(t, "of an owner", list("", limit, now, "bob"), "fraud/1 ann: a!, fraud/1 ann: c")
+			same(t, "of owners", list("", limit, now, "bob", "eve"), "score/1 ann: e, fraud/1 ann: a!, fraud/1 ann: true, fraud/1 ann: c")
+			same(t, "of nobody", list("", limit, now, "team:risk"), "")
+		}
+		v, err := r.Version(ctx, me, fraud(1), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "as the version shows them", len(v.Approval.Conditions), 4)
+		if _, err := r.MeetCondition(ctx, by("bob"), fraud(1), v.Approval.Conditions[0].ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "one met", list("default", 2, now), "fraud/1 bob: d, fraud/1 ann: true, fraud/1 ann: c")
+		for _, tt := range []struct {
+			name string
+			n    pedigree.VersionNumber
+			do   func(ref pedigree.Reference) error
+		}{
+			{"amended", 2, func(ref pedigree.Reference) error {
+				_, err := r.Amend(ctx, by("dev"), ref, pedigree.Amend{Record: pedigree.Record{Params: pedigree.Params{"depth": "9"}}}, nil)
+				return err
+			}},
+			{"asked for anew", 3, func(ref pedigree.Reference) error {
+				_, err := r.RequestApproval(ctx, by("dev"), ref, "again")
+				return err
+			}},
+			{"approved without", 4, func(ref pedigree.Reference) error {
+				_, err := r.Approve(ctx, by("ann"), ref, pedigree.Review{})
+				return err
+			}},
+			{"revoked", 5, func(ref pedigree.Reference) error {
+				_, err := r.RevokeApproval(ctx, by("ann"), ref, "no")
+				return err
+			}},
+			{"withdrawn", 6, func(ref pedigree.Reference) error {
+				_, err := r.Withdraw(ctx, me, ref, "no", "")
+				return err
+			}},
+			{"deleted", 7, func(ref pedigree.Reference) error {
+				_, err := r.DeleteVersion(ctx, me, ref, "", false, nil)
+				return err
+			}},
+		} {
+			before := list("", 10, now)
+			approve("ann", fraud(tt.n), pedigree.Condition{Note: tt.name})
+			listed := r.last(t)
+			entry := "fraud/" + tt.n.String() + " ann: " + tt.name
+			same(t, "before it is "+tt.name, list("", 10, now), entry+", "+before)
+			if err := tt.do(fraud(tt.n)); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+			same(t, tt.name, list("", 10, now), before)
+			same(t, "as it was before it was "+tt.name, list("", 1, listed), entry+", "+before)
+		}
+		same(t, "as it was", list("", 2, early), there+here)
+		r.checkRebuild(t)
+		_, err = r.Conditions(ctx, me, "nowhere", nil, pedigree.Page{}, now)
+		want(t, "of no project", err, pedigree.CodeNotFound)
+		_, err = r.Conditions(ctx, me, "", nil, pedigree.Page{Cursor: "x"}, now)
+		want(t, "no cursor", err, pedigree.CodeInvalid)
+		e := mustEnable(t, r)
+		for _, tt := range []struct {
+			name  string
+			roles []string
+			want  int
+		}{{"ann", []string{"viewer"}, 3}, {"eve", []string{"viewer@risk"}, 1}, {"both", []string{"reader@*"}, 4}, {"none", nil, 0}} {
+			list, err := e.Conditions(ctx, e.account(t, tt.name, tt.roles...), "", nil, pedigree.Page{Limit: 1000}, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "for "+tt.name, len(list.Items), tt.want)
+		}
+	})
+}
+
+// TestManyConditions: pages of conditions come from more approvals than are read at a time.
+func TestManyConditions(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		const many = 130
+		r.mustPush(t, many)
+		for n := pedigree.VersionNumber(1); n <= many; n++ {
+			owner := "bob"
+			if n%50 == 0 {
+				owner = "eve"
+			}
+			if _, err := r.Approve(ctx, by("ann"), fraud(n), pedigree.Review{Conditions: []pedigree.Condition{{Note: "x", Owner: owner}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for owner, wanted := range map[string]int{"": many, "eve": 2, "bob": many - 2} {
+			var owners []string
+			if owner != "" {
+				owners = append(owners, owner)
+			}
+			for _, limit := range []int{7, 64, 1000} {
+				count, below := 0, pedigree.VersionNumber(many+1)
+				for page := (pedigree.Page{Limit: limit}); ; {
+					list, err := r.Conditions(ctx, me, "default", owners, page, now)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, c := range list.Items {
+						if c.Version >= below {
+							t.Fatalf("fraud/%d after fraud/%d", c.Version, below)
+						}
+						below, count = c.Version, count+1
+					}
+					if page.Cursor = list.Next; page.Cursor == "" {
+						break
+					}
+				}
+				same(t, "of "+owner, count, wanted)
+			}
+		}
+	})
+}
+
 // TestWithdraw: a version that was withdrawn is found by its number alone, also in questions
 // about the past; who runs it is told, and it comes back.
 func TestWithdraw(t *testing.T) {

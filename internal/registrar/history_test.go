@@ -470,6 +470,7 @@ func (r *registry) lives(add func(v any, err error), at pedigree.At) {
 		add(r.Policy(ctx, me, project, at))
 	}
 	add(r.Requests(ctx, me, "default", pedigree.Page{}, at))
+	add(r.Conditions(ctx, me, "", nil, pedigree.Page{}, at))
 	add(r.Targets(ctx, me, "default", pedigree.Page{}, at))
 	add(r.Deployments(ctx, me, "default", pedigree.Page{}, at))
 	for _, name := range targets {

@@ -31,7 +31,7 @@ var (
 	viewAliases     = &table{"view_aliases", []string{"model", "alias", "version", "from_seq"}, ""}
 	viewAttributes  = &table{"view_attributes", []string{"subject", "field", "key", "from_seq", "ord", "text", "hash", "number"}, ""}
 	viewPolicies    = &table{"view_policies", []string{"scope", "from_seq", "need"}, ""}
-	viewApprovals   = &table{"view_approvals", []string{"subject", "from_seq", "kind", "actor", "expires"}, ""}
+	viewApprovals   = &table{"view_approvals", []string{"subject", "from_seq", "kind", "actor", "expires", "conditional"}, ""}
 	viewTargets     = &table{"view_targets", []string{"id", "project", "name", "seq", "alias", "protected"}, ""}
 	viewDeployments = &table{"view_deployments", []string{"id", "seq", "target", "model", "number", "role", "image"}, ""}
 	viewExecutions  = &table{"view_executions", []string{"id", "seq", "target", "deployment", "model", "number"}, ""}

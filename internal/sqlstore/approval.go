@@ -18,7 +18,11 @@ func (a *applier) approval() {
 		a.out.exec("UPDATE view_approvals SET to_seq = $1 WHERE subject = $2 AND to_seq IS NULL"+cond, append([]any{a.e.Seq, a.subject}, args...)...)
 	}
 	insert := func(kind, actor string, expires any) {
-		a.out.insert(viewApprovals, a.subject, a.e.Seq, kind, actor, expires)
+		conditional := 0
+		if a.e.Field("conditions") != nil {
+			conditional = 1
+		}
+		a.out.insert(viewApprovals, a.subject, a.e.Seq, kind, actor, expires, conditional)
 	}
 	switch a.e.Type {
 	case pedigree.ApprovalRequested:
@@ -227,6 +231,71 @@ func (tx *Tx) Requests(ctx context.Context, projectID string, before int64, limi
 		return nil, nil, err
 	}
 	return versions, waiting, tx.readRequests(ctx, waiting)
+}
+
+// OpenConditions lists the conditions that are not met at tx's moment, as
+// [pedigree.FoldApproval] has it, of a few approvals: the newest of those up to the given seq
+// in projects, by id (nil means all). Those of a version that was withdrawn since wait for
+// nobody. last is the oldest approval that was looked at, -1 where there are no older ones.
+func (tx *Tx) OpenConditions(ctx context.Context, projects []string, upto int64) (out []pedigree.OpenCondition, last int64, err error) {
+	type approval struct {
+		seq     int64
+		subject string
+		version pedigree.OpenCondition
+	}
+	const most = 64
+	if projects != nil && len(projects) == 0 {
+		return nil, -1, nil
+	}
+	args := []any{upto, most}
+	text := "SELECT r.from_seq, v.model, v.number, p.name, n.name FROM view_approvals r JOIN view_versions v ON v.seq = r.subject JOIN view_models m ON m.id = v.model" +
+		" JOIN view_projects p ON p.id = m.project JOIN view_names n ON n.model = v.model WHERE r.conditional = 1 AND r.from_seq <= $1 AND " +
+		tx.open("r.") + " AND " + tx.open("n.") + " AND " + tx.alive("v.") + " AND NOT " + tx.flagged("withdrawn")
+	if projects != nil {
+		var in string
+		in, args = list(args, projects)
+		text += " AND m.project IN (" + in + ")"
+	}
+	var approvals []approval
+	var subjects []string
+	err = tx.each(ctx, "read conditions", text+" ORDER BY r.from_seq DESC LIMIT $2", args, func(rows rows) error {
+		var a approval
+		var model string
+		err := rows.Scan(&a.seq, &model, (*int64)(&a.version.Version), (*string)(&a.version.Project), (*string)(&a.version.Model))
+		a.subject = pedigree.VersionSubject(model, a.version.Version)
+		approvals, subjects = append(approvals, a), append(subjects, a.subject)
+		return err
+	})
+	if err != nil || len(approvals) == 0 {
+		return nil, -1, err
+	}
+	events, err := tx.subjectEvents(ctx, compact(subjects), approvalTypes)
+	if err != nil {
+		return nil, -1, err
+	}
+	bySubject := map[string][]pedigree.Event{}
+	for _, e := range events {
+		bySubject[e.Subject] = append(bySubject[e.Subject], e)
+	}
+	now, err := tx.Time(ctx)
+	if err != nil {
+		return nil, -1, err
+	}
+	for i := range approvals {
+		a := &approvals[i]
+		state, err := pedigree.FoldApproval(bySubject[a.subject], 1, now) // how many must approve says nothing about conditions
+		if err != nil {
+			return nil, -1, err
+		}
+		for _, c := range state.Open(a.seq) {
+			c.Project, c.Model, c.Version = a.version.Project, a.version.Model, a.version.Version
+			out = append(out, c)
+		}
+	}
+	if len(approvals) < most {
+		return out, -1, nil
+	}
+	return out, approvals[most-1].seq, nil
 }
 
 // readRequests fills in who asked, when, and with which words.

@@ -346,3 +346,34 @@ func TestApprovalAgrees(t *testing.T) {
 		}
 	})
 }
+
+// TestCarryConditions opens a database of the release before, which does not say of an
+// approval that it came with conditions.
+func TestCarryConditions(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, old := context.Background(), mustOld(t, database, 11)
+		for _, statement := range []string{
+			"INSERT INTO view_approvals (subject, from_seq, kind, actor) VALUES (1, 2, 'requested', ''), (1, 3, 'approved', 'ann'), (1, 4, 'approved', 'bob'), (1, 5, 'rejected', 'eve')",
+			"INSERT INTO log_fields (seq, name, value) VALUES (2, 'note', '\"n\"'), (3, 'comment', '\"c\"'), (4, 'conditions', '[]'), (4, 'comment', '\"c\"'), (5, 'comment', '\"c\"')",
+		} {
+			if _, err := old.write.ExecContext(ctx, statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := old.closeDatabases(); err != nil {
+			t.Fatal(err)
+		}
+		var got []int64
+		err := mustOpen(t, database).Read(ctx, pedigree.At{}, func(tx *Tx) error {
+			return tx.each(ctx, "read approvals", "SELECT from_seq FROM view_approvals WHERE conditional = 1 ORDER BY from_seq", nil, func(rows rows) error {
+				var seq int64
+				err := rows.Scan(&seq)
+				got = append(got, seq)
+				return err
+			})
+		})
+		if err != nil || !slices.Equal(got, []int64{4}) {
+			t.Errorf("with conditions: %v, %v", got, err)
+		}
+	})
+}

@@ -178,22 +178,30 @@ func TestSmallReports(t *testing.T) {
 	})
 }
 
+// mustOld opens a database as it was after so many migrations; [Store.closeDatabases] closes it.
+func mustOld(t *testing.T, database string, migrations int) *Store {
+	t.Helper()
+	ctx := context.Background()
+	old := &Store{now: time.Now, rand: rand.Reader, log: slog.New(slog.NewTextHandler(io.Discard, nil)), readers: newPool(1)}
+	open := func() error { return old.openSQLite(database, 1) }
+	if strings.Contains(database, "://") {
+		open = func() error { return old.openPostgres(ctx, database, 1) }
+	}
+	if err := open(); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.migrateTo(ctx, migrations); err != nil {
+		t.Fatal(err)
+	}
+	return old
+}
+
 // TestCarryMetrics opens a database of the release before, which has a row for each
 // measurement.
 func TestCarryMetrics(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, database string) {
 		ctx := context.Background()
-		old := &Store{now: time.Now, rand: rand.Reader, log: slog.New(slog.NewTextHandler(io.Discard, nil)), readers: newPool(1)}
-		open := func() error { return old.openSQLite(database, 1) }
-		if strings.Contains(database, "://") {
-			open = func() error { return old.openPostgres(ctx, database, 1) }
-		}
-		if err := open(); err != nil {
-			t.Fatal(err)
-		}
-		if err := old.migrateTo(ctx, 5); err != nil {
-			t.Fatal(err)
-		}
+		old := mustOld(t, database, 5)
 		const steps = 6000 // of two names: more than is carried at a time
 		for _, statement := range []string{
 			"INSERT INTO own_runs (id, project, experiment, name, user_id, status, start_time, artifact_uri, stage) VALUES ('r1', 'p', 0, 'r1', '', 'RUNNING', 0, 'mlflow-artifacts:/', 'active')",
