@@ -33,27 +33,12 @@ func (r *Registrar) Deploy(ctx context.Context, p pedigree.Principal, ref pedigr
 			return decision{}, err
 		}
 		drafts, err := w.deploy(ctx, p, deploy)
-		// Which aliases name a version has no part in it, and deployments of the model at
-		// other targets move theirs at the same time.
-		for _, id := range w.models() {
-			tx.Ignore(pedigree.AliasesKey(id))
-		}
 		return decision{drafts: drafts}, err
 	})
 	if err != nil {
 		return pedigree.Deployment{}, err
 	}
 	return r.opened(ctx, appended)
-}
-
-// models are the ids of the models that a deployment is about: that of the version, and of
-// the one that it replaces.
-func (w *weighing) models() []string {
-	out := []string{w.version.ModelID}
-	if d := w.place.Current(); d != nil {
-		out = append(out, d.ModelID)
-	}
-	return out
 }
 
 // checkCurrent compares what stands at a place with what the caller believes: a version of
@@ -182,8 +167,7 @@ func (r *Registrar) changeDeployment(ctx context.Context, p pedigree.Principal, 
 }
 
 // waitingVersion reads the version of a deployment that is about to become active. The
-// decision rests on what was said of it, and not on which aliases name it: that moves with
-// every activation.
+// decision rests on what was said of it.
 func waitingVersion(ctx context.Context, tx *sqlstore.Tx, d *pedigree.Deployment) (*pedigree.Version, error) {
 	projectID, err := tx.ProjectID(ctx, d.Project)
 	if err != nil {
@@ -193,7 +177,6 @@ func waitingVersion(ctx context.Context, tx *sqlstore.Tx, d *pedigree.Deployment
 		return nil, err
 	}
 	v, err := tx.Version(ctx, d.Project, d.Model, d.ModelID, d.Version)
-	tx.Ignore(pedigree.AliasesKey(d.ModelID))
 	return &v, err
 }
 

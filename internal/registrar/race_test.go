@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/internal/registrar"
 )
 
 // together calls f from n goroutines at the same time.
@@ -182,4 +183,145 @@ func TestRenameAgainstAlias(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDecidedOnce: what happens between a decision to deploy and its append makes it be decided
+// again where the decision rests on it, and only there.
+func TestDecidedOnce(t *testing.T) {
+	ctx := context.Background()
+	deploy := func(n pedigree.VersionNumber, target pedigree.TargetName) func(r *registry) error {
+		return func(r *registry) error {
+			_, err := r.Deploy(ctx, me, fraud(n), target, pedigree.Deploy{}, nil)
+			return err
+		}
+	}
+	back := func(target pedigree.TargetName) func(r *registry) error {
+		return func(r *registry) error {
+			_, err := r.Rollback(ctx, me, "default", target, pedigree.Rollback{Reason: "it rejects everybody"})
+			return err
+		}
+	}
+	move := func(alias pedigree.Alias, n pedigree.VersionNumber) func(r *registry) error {
+		return func(r *registry) error {
+			_, err := r.SetAlias(ctx, me, fraud(n), alias, nil, "")
+			return err
+		}
+	}
+	named := func(r *registry) error {
+		_, err := r.Deploy(ctx, me, pedigree.Reference{Project: "default", Model: "fraud", Alias: "candidate"}, "prod/a", pedigree.Deploy{}, nil)
+		return err
+	}
+	amend := func(r *registry) error {
+		_, err := r.Amend(ctx, me, fraud(1), pedigree.Amend{Record: pedigree.Record{Owner: "team:another"}}, nil)
+		return err
+	}
+	approve := func(r *registry) error {
+		_, err := r.Approve(ctx, by("ann"), fraud(1), pedigree.Review{})
+		return err
+	}
+	policy := func(r *registry) error {
+		_, _, err := r.ApplyPolicy(ctx, me, pedigree.Policy{Project: "default"}, false)
+		return err
+	}
+	retarget := func(r *registry) error {
+		_, err := r.EditTarget(ctx, me, "default", "prod/a", func(spec *pedigree.TargetSpec) error {
+			spec.Runbook = "https://wiki.example.com/a"
+			return nil
+		}, nil)
+		return err
+	}
+	for name, tt := range map[string]struct {
+		first, meanwhile func(r *registry) error
+		decisions        int
+	}{
+		"deploy, and a deployment elsewhere":                   {deploy(1, "prod/a"), deploy(2, "prod/b"), 1},
+		"deploy, and a rollback elsewhere":                     {deploy(1, "prod/a"), back("prod/b"), 1},
+		"deploy, and an alias that it did not read":            {deploy(1, "prod/a"), move("other", 1), 1},
+		"deploy, and another version":                          {deploy(2, "prod/a"), amend, 1},
+		"deploy, and a deployment there":                       {deploy(1, "prod/a"), deploy(2, "prod/a"), 2},
+		"deploy, and the alias that named the version":         {named, move("candidate", 2), 2},
+		"deploy, and an amendment of the version":              {deploy(1, "prod/a"), amend, 2},
+		"deploy, and an approval of the version":               {deploy(1, "prod/a"), approve, 2},
+		"deploy, and a policy":                                 {deploy(1, "prod/a"), policy, 2},
+		"deploy, and the target":                               {deploy(1, "prod/a"), retarget, 2},
+		"roll back, and a deployment elsewhere":                {back("prod/a"), deploy(2, "prod/b"), 1},
+		"roll back, and a rollback elsewhere":                  {back("prod/a"), back("prod/b"), 1},
+		"roll back, and an alias that it did not read":         {back("prod/a"), move("other", 2), 1},
+		"roll back, and a deployment there":                    {back("prod/a"), deploy(1, "prod/a"), 2},
+		"roll back, and an amendment of what comes back":       {back("prod/a"), amend, 2},
+		"move a tied alias, and a deployment elsewhere":        {move("a", 1), deploy(2, "prod/b"), 1},
+		"move a tied alias, and a tied alias elsewhere":        {move("a", 1), move("b", 1), 1},
+		"move a tied alias, and a deployment there":            {move("a", 1), deploy(1, "prod/a"), 1},
+		"move a tied alias, and a deployment of another there": {move("a", 1), deploy(2, "prod/a"), 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachDatabase(t, func(t *testing.T, database string) {
+				var r *registry
+				decisions, counts := 0, false
+				r = mustOpenConfig(t, database, testKey, registrar.Config{NewID: func(prefix string) string {
+					if counts && prefix == "dep" {
+						if decisions++; decisions == 1 {
+							counts = false
+							if err := tt.meanwhile(r); err != nil {
+								t.Error(err)
+							}
+							counts = true
+						}
+					}
+					return newID(prefix)
+				}})
+				r.mustPush(t, 2)
+				for _, name := range []pedigree.Alias{"a", "b"} {
+					target := pedigree.TargetName("prod/" + name)
+					r.mustTarget(t, target, pedigree.TargetSpec{Alias: name})
+					r.mustDeploy(t, 1, target, pedigree.Deploy{})
+					r.mustDeploy(t, 2, target, pedigree.Deploy{})
+				}
+				want(t, "candidate", move("candidate", 1)(r), "")
+				counts = true
+				want(t, "the first", tt.first(r), "")
+				if decisions != tt.decisions {
+					t.Errorf("it was decided %d times, want %d", decisions, tt.decisions)
+				}
+				r.verify(t)
+			})
+		})
+	}
+}
+
+// TestHideAgainstAlias: a version is archived, or deleted, only while no alias names it, and
+// none can be set once it is: whoever comes first, both hold.
+func TestHideAgainstAlias(t *testing.T) {
+	for name, hide := range map[string]func(r *registry, n pedigree.VersionNumber) error{
+		"archive": func(r *registry, n pedigree.VersionNumber) error {
+			_, err := r.ArchiveVersion(context.Background(), me, fraud(n), "")
+			return err
+		},
+		"delete": func(r *registry, n pedigree.VersionNumber) error {
+			_, err := r.DeleteVersion(context.Background(), me, fraud(n), "", false, nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachDatabase(t, func(t *testing.T, database string) {
+				r := mustOpen(t, database)
+				const rounds = 8
+				r.mustPush(t, rounds)
+				for n := range pedigree.VersionNumber(rounds) {
+					var hidden, set error
+					together(2, func(i int) {
+						if i == 0 {
+							hidden = hide(r, n+1)
+						} else {
+							_, set = r.SetAlias(context.Background(), me, fraud(n+1), pedigree.Alias("a"), nil, "")
+						}
+					})
+					if (hidden == nil) == (set == nil) {
+						t.Fatalf("version %d: hiding says %v, the alias says %v: want exactly one to happen", n+1, hidden, set)
+					}
+				}
+				r.verify(t)
+			})
+		})
+	}
 }

@@ -96,7 +96,10 @@ func mustOpenConfig(t testing.TB, database, key string, cfg registrar.Config) *r
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	cfg.Store, cfg.NewID, cfg.Rand = store, newID, rand.Reader
+	cfg.Store, cfg.Rand = store, rand.Reader
+	if cfg.NewID == nil {
+		cfg.NewID = newID
+	}
 	cfg.Signer = func() (*ledger.Signer, error) { return ledger.NewSigner(key) }
 	if cfg.Blobs == nil {
 		cfg.Blobs = blob.NewMemory()

@@ -330,6 +330,9 @@ func (r *Registrar) ArchiveVersion(ctx context.Context, p pedigree.Principal, re
 		if err := standsAlone(ctx, tx, v.ModelID, v.Number); err != nil {
 			return decision{}, err
 		}
+		if _, err := tx.Watch(ctx, pedigree.AliasesKey(v.ModelID)); err != nil {
+			return decision{}, err
+		}
 		drafts, err := v.Archive(reason)
 		if err != nil || len(drafts) == 0 {
 			return decision{}, err
@@ -386,6 +389,9 @@ func (r *Registrar) DeleteVersion(ctx context.Context, p pedigree.Principal, ref
 	return r.changeVersion(ctx, p, pedigree.VersionsWrite, ref, ifMatch, func(tx *sqlstore.Tx, v *pedigree.Version) (decision, error) {
 		projectID, err := tx.ProjectID(ctx, ref.Project)
 		if err != nil {
+			return decision{}, err
+		}
+		if _, err := tx.Watch(ctx, pedigree.AliasesKey(v.ModelID)); err != nil {
 			return decision{}, err
 		}
 		if err := unused(ctx, tx, projectID, ref.Project, v.ModelID, v.Number, v.Aliases); err != nil {

@@ -38,8 +38,8 @@ func (tx *Tx) Aliases(ctx context.Context, modelID string) (map[pedigree.Alias]p
 	return out, err
 }
 
-// AliasesOf are the aliases that name a version at tx's moment, sorted. It notes that
-// the decision rests on each.
+// AliasesOf are the aliases that name a version at tx's moment, sorted. A decision that rests
+// on there being some, or none, is to watch [pedigree.AliasesKey].
 func (tx *Tx) AliasesOf(ctx context.Context, modelID string, n pedigree.VersionNumber) ([]pedigree.Alias, error) {
 	var out []pedigree.Alias
 	err := tx.each(ctx, "read aliases", "SELECT alias FROM view_aliases WHERE model = $1 AND version = $2 AND "+tx.open("")+" ORDER BY alias", []any{modelID, int64(n)}, func(rows rows) error {
@@ -48,10 +48,6 @@ func (tx *Tx) AliasesOf(ctx context.Context, modelID string, n pedigree.VersionN
 		out = append(out, pedigree.Alias(alias))
 		return err
 	})
-	if err != nil || !tx.current {
-		return out, err
-	}
-	_, err = tx.Watch(ctx, pedigree.AliasesKey(modelID))
 	return out, err
 }
 

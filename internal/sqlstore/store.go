@@ -657,9 +657,6 @@ func (tx *Tx) Watch(ctx context.Context, subject string) (int64, error) {
 	return seq, nil
 }
 
-// Ignore takes back what a read has noted: the decision does not rest on subject.
-func (tx *Tx) Ignore(subject string) { delete(tx.checks, subject) }
-
 // open is the condition that an interval row holds at tx's moment; alias is the
 // table's alias in the statement with its dot, or "".
 func (tx *Tx) open(alias string) string {

@@ -13,7 +13,8 @@ import (
 
 // Version reads a version as it is at tx's moment: its record from the events that
 // registered and amended it, the rest from the views. It notes that the decision
-// rests on it, and returns [pedigree.CodeNotFound].
+// rests on it, though not on which aliases name it: they move with every deployment of the
+// model anywhere. It returns [pedigree.CodeNotFound].
 func (tx *Tx) Version(ctx context.Context, project pedigree.ProjectName, model pedigree.Name, modelID string, n pedigree.VersionNumber) (pedigree.Version, error) {
 	v := pedigree.Version{Project: project, Model: model, ModelID: modelID, Number: n}
 	var projectID string
