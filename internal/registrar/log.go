@@ -284,7 +284,7 @@ func (r *Registrar) RotateKey(ctx context.Context, p pedigree.Principal, next *l
 			return err
 		}
 		_, err = r.store.Append(ctx, a)
-		if errors.Is(err, sqlstore.ErrMoved) && ctx.Err() == nil {
+		if errors.As(err, new(*sqlstore.Moved)) && ctx.Err() == nil {
 			continue // the log has grown meanwhile
 		}
 		return err

@@ -3,6 +3,7 @@ package registrar_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pedigree-ml/pedigree"
@@ -324,4 +325,31 @@ func TestHideAgainstAlias(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTurns: of those who deploy to one target at once, one wins at a time. The others decide
+// one after the other, and not all again whenever one has: for each call that went through, at
+// most one that had not lost yet, and at most one whose turn it was, decided in vain.
+func TestTurns(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		const callers = 24
+		var decisions atomic.Int64
+		r := mustOpenConfig(t, database, testKey, registrar.Config{NewID: func(prefix string) string {
+			if prefix == "dep" {
+				decisions.Add(1)
+			}
+			return newID(prefix)
+		}})
+		r.mustPush(t, 2)
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{Alias: "production"})
+		together(callers, func(i int) {
+			if _, err := r.Deploy(context.Background(), me, fraud(pedigree.VersionNumber(1+i%2)), "prod/fraud", pedigree.Deploy{}, nil); err != nil {
+				t.Error(err)
+			}
+		})
+		if n := decisions.Load(); n > 2*callers {
+			t.Errorf("%d decisions for %d deployments, want at most %d", n, callers, 2*callers)
+		}
+		r.verify(t)
+	})
 }

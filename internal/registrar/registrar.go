@@ -64,6 +64,7 @@ type Registrar struct {
 	receivers pedigree.Receivers
 
 	access    accessCache
+	turns     turns
 	denials   denials
 	uses      tokenUses
 	resolved  resolveCache
@@ -137,6 +138,8 @@ type decision struct {
 // while somebody else was faster. It returns nil where nothing was to be changed, and
 // the events of the first call where the caller's idempotency key was seen before.
 func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx *sqlstore.Tx) (decision, error)) (*sqlstore.Appended, error) {
+	turn := turn{of: &r.turns}
+	defer turn.leave()
 	for {
 		var a sqlstore.Append
 		var replayed *sqlstore.Appended
@@ -163,7 +166,8 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 			return nil, nil
 		}
 		appended, err := r.store.Append(ctx, a)
-		if errors.Is(err, sqlstore.ErrMoved) && ctx.Err() == nil {
+		var moved *sqlstore.Moved
+		if errors.As(err, &moved) && turn.take(ctx, moved.Subject) && ctx.Err() == nil {
 			continue
 		}
 		return appended, err
@@ -177,7 +181,7 @@ func (r *Registrar) recall(ctx context.Context, p pedigree.Principal, f func(tx 
 	if tx := r.store.Recall(); tx != nil && p.IdempotencyKey == "" {
 		if d, err := f(tx); err == nil && len(d.drafts) > 0 {
 			appended, err := r.store.Append(ctx, sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs, Own: d.own})
-			if !errors.Is(err, sqlstore.ErrMoved) {
+			if !errors.As(err, new(*sqlstore.Moved)) {
 				return appended, err
 			}
 		}

@@ -138,8 +138,14 @@ func (s *Store) submit(r *request) outcome {
 	}
 }
 
-// ErrMoved is the cause of the conflict that asks to load and decide again.
-var ErrMoved = errors.New("a subject of the decision has moved")
+// Moved is the cause of the conflict that asks to load and decide again.
+type Moved struct {
+	// Subject is the one that has moved, of several the first by name; "" for the log's size.
+	Subject string
+}
+
+// Error is for the log; callers see what it is the cause of.
+func (*Moved) Error() string { return "a subject of the decision has moved" }
 
 var errClosed = pedigree.Errorf(pedigree.CodeUnavailable, "the registry is shutting down").WithFix("try again")
 
@@ -503,13 +509,17 @@ func (b *batchState) append(ctx context.Context, r *request) (*Appended, error) 
 			return replayed, err
 		}
 	}
+	var moved string
 	for subject, seq := range a.Checks {
-		if now := b.subjects[subject]; now != seq {
-			return nil, pedigree.Errorf(pedigree.CodeConflict, "%s changed meanwhile (event %d): %w", subject, now, ErrMoved).WithFix("look and try again")
+		if b.subjects[subject] != seq && (moved == "" || subject < moved) {
+			moved = subject
 		}
 	}
+	if moved != "" {
+		return nil, pedigree.Errorf(pedigree.CodeConflict, "%s changed meanwhile (event %d): %w", moved, b.subjects[moved], &Moved{moved}).WithFix("look and try again")
+	}
 	if a.Size != nil && *a.Size != b.edge.Size {
-		return nil, pedigree.Errorf(pedigree.CodeConflict, "the log has grown from %d to %d events meanwhile: %w", *a.Size, b.edge.Size, ErrMoved).WithFix("try again")
+		return nil, pedigree.Errorf(pedigree.CodeConflict, "the log has grown from %d to %d events meanwhile: %w", *a.Size, b.edge.Size, &Moved{}).WithFix("try again")
 	}
 	if err := b.checkBlobs(ctx, a); err != nil {
 		return nil, err

@@ -192,7 +192,7 @@ func TestAppendChecks(t *testing.T) {
 				switch {
 				case err == nil:
 					moved++
-				case errors.Is(err, ErrMoved):
+				case errors.As(err, new(*Moved)):
 					refused++
 				default:
 					t.Error(err)
