@@ -41,6 +41,9 @@ type Approval struct {
 	Refused *Opinion `json:"refused,omitempty"`
 
 	authors int // of Have, who made the version
+	// amended is the last amendment that made approvals stale, until as many people approve
+	// the version after it as must; 0 without one.
+	amended int64
 }
 
 // ApprovalRequest asks for an approval.
@@ -345,7 +348,7 @@ func FoldApproval(events []Event, need int, now time.Time) (*Approval, error) {
 			if e.Type == ApprovalRejected {
 				refuse()
 			} else if a.decided(e.Time) {
-				a.Refused = nil
+				a.Refused, a.amended = nil, 0
 			}
 		case ApprovalRevoked:
 			o := Opinion{Seq: e.Seq, At: e.Time, By: e.Actor, Verdict: VerdictRevoke, Comment: e.String("comment")}
@@ -365,6 +368,7 @@ func FoldApproval(events []Event, need int, now time.Time) (*Approval, error) {
 				return nil, err
 			}
 			if stales {
+				a.amended = e.Seq
 				for i := range a.Opinions {
 					a.Opinions[i].Stale = a.Opinions[i].Stale || !a.Opinions[i].Past
 				}

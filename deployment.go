@@ -1,6 +1,7 @@
 package pedigree
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -213,8 +214,8 @@ func (p *Place) activate(d *Deployment, how, note string) []Draft {
 }
 
 // Barred says why d, which waits, must not become active, "" for nothing: what was said of
-// its version v since d was opened. What was said before was judged then, and either stopped
-// nothing or was passed over.
+// its version v since d was opened, or that v is not what was approved then. What was said
+// before was judged then, and either stopped nothing or was passed over.
 func (d *Deployment) Barred(v *Version) string {
 	if w := v.Withdrawn; w != nil && w.Seq > d.Seq {
 		return "was withdrawn: " + w.Reason
@@ -225,13 +226,27 @@ func (d *Deployment) Barred(v *Version) string {
 		}
 		return "was " + a.Refused.why()
 	}
+	if d.outdated(v) {
+		return outdated
+	}
 	return ""
+}
+
+// outdated is what [Deployment.Barred] says where [Deployment.outdated] is true.
+const outdated = "was amended, and not approved again"
+
+// outdated says that d was opened because as many as must approved v, and that v was amended
+// since and not approved again. A rollback does not rest on that; see [RollbackChecks].
+func (d *Deployment) outdated(v *Version) bool {
+	return v.Approval != nil && v.Approval.amended > d.Seq && d.Restores == "" && slices.ContainsFunc(d.Decision.Checks, func(c Check) bool {
+		return c.Name == CheckApproval && c.State == CheckPassed
+	})
 }
 
 // Activate decides that d, which is pending at p's target, is active now, as somebody
 // reports. v is the version of d; nil will do where d is not pending. It returns no event
-// where d is active already, and [CodeRefused] where it is over or v was withdrawn, rejected
-// or revoked since d was opened.
+// where d is active already, and [CodeRefused] where it is over or v was withdrawn, rejected,
+// revoked, or amended and not approved again since d was opened.
 func (p *Place) Activate(d *Deployment, v *Version, note string) ([]Draft, error) {
 	if err := checkText("note", note, MaxText); err != nil {
 		return nil, err
@@ -239,8 +254,11 @@ func (p *Place) Activate(d *Deployment, v *Version, note string) ([]Draft, error
 	switch d.State {
 	case DeploymentPending:
 		if why := d.Barred(v); why != "" {
-			return nil, Errorf(CodeRefused, "deployment %s can't become active: since it was opened, %s %s", d.ID, d.Reference(), why).
-				WithFix("pedigree deployment report %s --failed --note WHY, then deploy another version to %s", d.ID, d.Target)
+			e := Errorf(CodeRefused, "deployment %s can't become active: since it was opened, %s %s", d.ID, d.Reference(), why)
+			if why == outdated {
+				return nil, e.WithFix("pedigree request %s, and report it again once it is approved; or: pedigree deployment report %s --failed --note WHY", d.Reference(), d.ID)
+			}
+			return nil, e.WithFix("pedigree deployment report %s --failed --note WHY, then deploy another version to %s", d.ID, d.Target)
 		}
 		return p.activate(d, "report", note), nil
 	case DeploymentActive:

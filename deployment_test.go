@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // testPlace is prod/fraud with version 6 active, of dep_6.
@@ -235,6 +236,70 @@ func TestActivateBarred(t *testing.T) {
 	p := testPlace(ConfirmReport, "")
 	drafts, err := p.Activate(testDeployment(RolePrimary, DeploymentActive), nil, "")
 	checkDrafts(t, "active already, whatever was said", drafts, err)
+}
+
+// TestActivateStale: what was approved when it was to be deployed, and amended since, becomes
+// active only once it is approved again. Time alone stops nothing, nor does an amendment where
+// the decision rested on no approval.
+func TestActivateStale(t *testing.T) {
+	one, two := rules(ApprovalRule{}), rules(ApprovalRule{Count: 2})
+	short := rules(ApprovalRule{ValidFor: Duration(time.Hour)})
+	approval := func(state CheckState) []Check {
+		return []Check{{Name: "auc", State: CheckPassed}, {Name: CheckApproval, State: state}}
+	}
+	const says = "fraud/7 was amended, and not approved again"
+	for _, tt := range []struct {
+		name          string
+		policies      Policies
+		before, after []string
+		checks        []Check
+		restores      string
+		says          string // "" where it becomes active
+	}{
+		{"approved", one, []string{"ann approves"}, nil, approval(CheckPassed), "", ""},
+		{"amended before, and approved again", one, []string{"ann approves", "amended metrics", "ann approves"}, nil, approval(CheckPassed), "", ""},
+		{"amended since", one, []string{"ann approves"}, []string{"amended metrics"}, approval(CheckPassed), "", says},
+		{"amended in what nobody judged", one, []string{"ann approves"}, []string{"amended owner"}, approval(CheckPassed), "", ""},
+		{"amended since, and asked again", one, []string{"ann approves"}, []string{"amended metrics", "asked again"}, approval(CheckPassed), "", says},
+		{"amended since, and approved again", one, []string{"ann approves"}, []string{"amended metrics", "ann approves"}, approval(CheckPassed), "", ""},
+		{"asked and approved again", one, []string{"ann approves"}, []string{"amended metrics", "asked again", "bob approves"}, approval(CheckPassed), "", ""},
+		{"approved again by too few", two, []string{"ann approves", "bob approves"}, []string{"amended metrics", "ann approves"}, approval(CheckPassed), "", says},
+		{"approved again by as many", two, []string{"ann approves", "bob approves"}, []string{"amended metrics", "ann approves", "bob approves"}, approval(CheckPassed), "", ""},
+		{"approved again, and amended again", one, []string{"ann approves"}, []string{"amended metrics", "ann approves", "amended metrics"}, approval(CheckPassed), "", says},
+		{"expired since", short, []string{"ann approves"}, []string{"a day passes"}, approval(CheckPassed), "", ""},
+		{"amended since, approved again, and expired", short, []string{"ann approves"}, []string{"amended metrics", "ann approves", "a day passes"}, approval(CheckPassed), "", ""},
+		{"nobody had to approve", nil, nil, []string{"amended metrics"}, nil, "", ""},
+		{"approved where nobody had to", nil, []string{"ann approves"}, []string{"amended metrics"}, nil, "", ""},
+		{"passed over", one, nil, []string{"amended metrics"}, approval(CheckOverridden), "", ""},
+		{"a rollback", one, []string{"ann approves"}, []string{"amended metrics"}, approval(CheckPassed), "dep_3", ""},
+		{"rejected too", one, []string{"ann approves"}, []string{"amended metrics", "bob rejects"}, approval(CheckPassed), "", "fraud/7 was rejected: no"},
+	} {
+		r := reviewed{policies: tt.policies}
+		for _, step := range tt.before {
+			r.step(t, step)
+		}
+		p, d := testPlace(ConfirmObservation, ""), testDeployment(RolePrimary, DeploymentPending)
+		opened := r.add("dep", Draft{Type: DeploymentOpened, Subject: d.ID})
+		d.Seq, d.Confirm, d.Decision.Checks, d.Restores = opened.Seq, ConfirmObservation, tt.checks, tt.restores
+		p.Standing = append(p.Standing, *d)
+		for _, step := range tt.after {
+			r.step(t, step)
+		}
+		v := r.version(t)
+		drafts, err := p.Activate(d, v, "")
+		seen := types(p.Observe(nil, Instance{Instance: "pod-1", ModelID: "mdl_fraud", Version: 7}, v))
+		if tt.says == "" {
+			checkCode(t, tt.name, err, "")
+			checkEqual(t, tt.name, types(drafts), "deployment.activated")
+			checkEqual(t, tt.name+", seen", seen, "instance.changed deployment.activated")
+			continue
+		}
+		checkCode(t, tt.name, err, CodeRefused)
+		checkEqual(t, tt.name+", seen", seen, "instance.changed")
+		if !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: got %v", tt.name, err)
+		}
+	}
 }
 
 // TestActivateRollback: what a confirmed rollback takes the place of was rolled back.

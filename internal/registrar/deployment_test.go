@@ -371,6 +371,13 @@ func TestDeploymentBarred(t *testing.T) {
 				},
 				"fraud/1 has lost its approval: it was revoked: it leaks", "approval", func() error { return nil },
 			},
+			{
+				"amended", func() error {
+					_, err := r.Amend(ctx, by("eve"), fraud(1), pedigree.Amend{Record: pedigree.Record{Params: pedigree.Params{"depth": "9"}}}, nil)
+					return err
+				},
+				"fraud/1 was amended, and not approved again", "approval", func() error { return nil },
+			},
 		} {
 			r.mustApprove(t, 1)
 			report := func(d pedigree.Deployment, state pedigree.DeploymentState) error {

@@ -142,7 +142,9 @@ type card struct {
 	revoked             bool
 	bad                 string // the last rejection or revocation: "rejected" or "revoked"
 	since               int    // how many approved it at once after that, and nobody rejected
+	again               int    // how many approved it at once after it was amended, and nobody rejected
 	badAt, withdrawnAt  int    // the steps
+	amendedAt           int
 	withdrawn, archived bool
 	deleted             bool
 }
@@ -160,6 +162,7 @@ type stay struct {
 	started  int // how many had been active before it; -1 for never
 	bad      bool
 	restores *stay
+	approved bool // by as many as had to, when it was opened
 }
 
 func (s *stay) what() string { return fmt.Sprint(s.v, s.image) }
@@ -309,18 +312,25 @@ func (w *world) approval(c *card) pedigree.ApprovalState {
 	return "none"
 }
 
+// place is the environment of a target, and whether it is protected; of a protected alias for
+// target "".
+func (w *world) place(target pedigree.TargetName) (environment string, protected bool) {
+	if target == "" {
+		return "", true
+	}
+	environment, _, _ = strings.Cut(string(target), "/")
+	protected = w.targets[target].Protected
+	for _, p := range w.policies {
+		protected = protected || p != nil && p.Protected.Targets != nil && strings.HasSuffix(string(target), "/a")
+	}
+	return environment, protected
+}
+
 // stops are the names of the checks that stop v from going to a target, or to a protected
 // alias for target ""; before is what it would replace.
 func (w *world) stops(v number, target pedigree.TargetName, before *number) map[string]bool {
 	c, out := w.cards[v], map[string]bool{}
-	environment, protected := "", true
-	if target != "" {
-		environment, _, _ = strings.Cut(string(target), "/")
-		protected = w.targets[target].Protected
-		for _, p := range w.policies {
-			protected = protected || p != nil && p.Protected.Targets != nil && strings.HasSuffix(string(target), "/a")
-		}
-	}
+	environment, protected := w.place(target)
 	if c.withdrawn {
 		out["withdrawn"] = true
 	}
@@ -368,10 +378,12 @@ func (w *world) pass(stops map[string]bool, override []string) pedigree.ErrorCod
 // isBad says that a version was rejected or revoked, and not approved again.
 func (w *world) isBad(c *card) bool { return c.bad != "" && c.since < most(w.rules("", true)) }
 
-// barred says that something was said of a version after it was to be deployed.
+// barred says that something was said of a version after it was to be deployed, or that it is
+// not what was approved then.
 func (w *world) barred(s *stay) bool {
 	c := w.cards[s.v]
-	return c.withdrawn && c.withdrawnAt > s.opened || w.isBad(c) && c.badAt > s.opened
+	return c.withdrawn && c.withdrawnAt > s.opened || w.isBad(c) && c.badAt > s.opened ||
+		s.approved && c.amendedAt > s.opened && c.again < most(w.rules("", true))
 }
 
 // open opens a deployment, and makes it active where the target asks for nothing.
@@ -534,6 +546,7 @@ func (w *world) amend(i int, o step, c *card) pedigree.ErrorCode {
 			said.stale = true
 			c.said[who] = said
 		}
+		c.amendedAt, c.again = i, 0
 	case c.fair:
 		return fine // it says nothing new, and makes nobody an author
 	}
@@ -566,7 +579,7 @@ func (w *world) speak(i int, o step, c *card) pedigree.ErrorCode {
 		}
 		c.said[o.Who], c.revoked = opinion{yes: true, own: c.makers[o.Who] || c.requester == o.Who, until: until}, false
 		if yes, no, _, _ := w.votes(c); no == 0 {
-			c.since = max(c.since, yes)
+			c.since, c.again = max(c.since, yes), max(c.again, yes)
 		}
 	case "reject":
 		c.said[o.Who], c.revoked = opinion{}, false
@@ -608,7 +621,8 @@ func (w *world) deploy(i int, o step, v number, c *card) change {
 	if note := fmt.Sprint("note ", i); o.Flag && c.note != note {
 		c.note, c.makers[o.Who] = note, true
 	}
-	s := &stay{target: o.Target, v: v, role: o.Role, image: o.Image, opened: i}
+	rules := w.rules(w.place(o.Target))
+	s := &stay{target: o.Target, v: v, role: o.Role, image: o.Image, opened: i, approved: len(rules) > 0 && !slices.Contains(o.Override, "approval")}
 	if s.role == "" {
 		s.role = "primary"
 	}
