@@ -184,11 +184,34 @@ func (j *mlflowImport) model(ctx context.Context, there upstream.Model, out *Mod
 // quoted is a text in a filter.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
+// anyOf is the filter of all versions of a model, archived ones among them.
+func anyOf(name pedigree.Name) string {
+	return "model = " + quoted(string(name)) + " AND (archived = true OR archived = false)"
+}
+
+// ours says whether v was imported from where this import reads, however that was spelled.
+func (j *mlflowImport) ours(v *pedigree.Version) bool {
+	if v.Imported == nil {
+		return false
+	}
+	address, err := upstream.Address(string(v.Imported.From))
+	return err == nil && address == string(j.report.From)
+}
+
 // foreign says whether a model here has versions from elsewhere.
 func (j *mlflowImport) foreign(ctx context.Context, name pedigree.Name) (bool, error) {
-	filter := "model = " + quoted(string(name)) + " AND (archived = true OR archived = false) AND NOT imported.from = " + quoted(string(j.report.From))
-	list, err := j.to.Search(ctx, client.Query{Filter: filter, Page: pedigree.Page{Limit: 1}})
-	return len(list.Items) > 0, err
+	filter := anyOf(name) + " AND NOT imported.from = " + quoted(string(j.report.From))
+	for { // once, and again for each other spelling that was recorded
+		list, err := j.to.Search(ctx, client.Query{Filter: filter, Page: pedigree.Page{Limit: 1}})
+		if err != nil || len(list.Items) == 0 {
+			return false, err
+		}
+		v, err := j.to.Version(ctx, pedigree.Reference{Model: name, Version: list.Items[0].Number}, pedigree.At{})
+		if err != nil || !j.ours(&v) {
+			return true, err
+		}
+		filter += " AND NOT imported.from = " + quoted(string(v.Imported.From))
+	}
 }
 
 // create makes the model.
@@ -228,20 +251,28 @@ func fitTags(tags map[string]string) (fit map[string]string, notes []string) {
 func (j *mlflowImport) find(ctx context.Context, here *pedigree.Model, n int64, id string) (*pedigree.Version, error) {
 	ref := pedigree.Reference{Model: here.Name, Version: pedigree.VersionNumber(n)}
 	v, err := j.to.Version(ctx, ref, pedigree.At{})
-	if err == nil && v.Imported != nil && v.Imported.From == j.report.From && v.Imported.ID == id {
+	if err == nil && j.ours(&v) && v.Imported.ID == id {
 		return &v, nil
 	}
 	if err != nil && pedigree.CodeOf(err) != pedigree.CodeNotFound {
 		return nil, err
 	}
-	filter := "model = " + quoted(string(here.Name)) + " AND (archived = true OR archived = false) AND imported.from = " + quoted(string(j.report.From)) + " AND imported.id = " + quoted(id)
-	list, err := j.to.Search(ctx, client.Query{Filter: filter, Page: pedigree.Page{Limit: 1}})
-	if err != nil || len(list.Items) == 0 {
-		return nil, err
+	var page pedigree.Page
+	for {
+		list, err := j.to.Search(ctx, client.Query{Filter: anyOf(here.Name) + " AND imported.id = " + quoted(id), Page: page})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range list.Items { // one, unless servers were merged in which the same had the same name
+			ref.Version = s.Number
+			if v, err = j.to.Version(ctx, ref, pedigree.At{}); err != nil || j.ours(&v) {
+				return &v, err
+			}
+		}
+		if page.Cursor = list.Next; page.Cursor == "" {
+			return nil, nil
+		}
 	}
-	ref.Version = list.Items[0].Number
-	v, err = j.to.Version(ctx, ref, pedigree.At{})
-	return &v, err
 }
 
 // deleted says whether a version with a number was here and is no more.

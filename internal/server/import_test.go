@@ -139,6 +139,52 @@ func TestImportMLflow(t *testing.T) {
 	}
 }
 
+// TestImportSpelling: what was imported is known again however the address of the other server
+// is spelled, and also where an earlier import recorded another spelling.
+func TestImportSpelling(t *testing.T) {
+	there := mustStart(t, config.Config{Data: t.TempDir()}).url
+	_, port, _ := strings.Cut(strings.TrimPrefix(there, "http://"), ":")
+	old, err := client.New(client.Config{URL: there})
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := pedigree.Record{Artifact: pedigree.Artifact{Kind: pedigree.ArtifactLinked, URI: "s3://models/fraud"}}
+	for range 3 {
+		if _, err := old.Register(t.Context(), "fraud", pedigree.Registration{CreateModel: true, Record: linked}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eachDatabase(t, func(t *testing.T, cfg config.Config) {
+		url := mustStart(t, cfg).url
+		here, err := client.New(client.Config{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, from := range []pedigree.SafeURI{pedigree.SafeURI("http://LOCALHOST:" + port + "/"), pedigree.SafeURI("http://Localhost:" + port)} {
+			number := pedigree.VersionNumber(n + 1)
+			imported := &pedigree.Imported{From: from, ID: "fraud/" + number.String()}
+			if _, err := here.Register(t.Context(), "fraud", pedigree.Registration{CreateModel: true, Record: linked, Number: number, Imported: imported}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, err := mustImport(t, t.Context(), "http://localhost:"+port, url, importer.Options{})
+		if got := strings.Join(actions(&first), ", "); err != nil || got != "fraud/1 present linked, fraud/2 present linked, fraud/3 registered linked" {
+			t.Fatalf("over what was recorded in other spellings: %s, %v, %v", got, err, first.Models)
+		}
+		head := mustHead(t, url)
+		for _, from := range []string{"http://localhost:" + port + "/", "http://LocalHost:" + port + "//", "HTTP://localhost:" + port} {
+			again, err := mustImport(t, t.Context(), from, url, importer.Options{})
+			if got := strings.Join(actions(&again), ", "); err != nil || got != "fraud/1 present linked, fraud/2 present linked, fraud/3 present linked" || mustHead(t, url) != head {
+				t.Errorf("from %s: %s, %v, %v", from, got, err, again.Models)
+			}
+		}
+		elsewhere, err := mustImport(t, t.Context(), there, url, importer.Options{})
+		if err != nil || elsewhere.Models[0].Action != importer.Skipped {
+			t.Errorf("from a host of another name: %v, %v", elsewhere.Models, err)
+		}
+	})
+}
+
 // cutter is a server before another; it calls a function at the n-th request.
 type cutter struct {
 	*httptest.Server

@@ -56,6 +56,17 @@ func CheckURL(address string) error {
 	return err
 }
 
+// Address is the one spelling of the address of a server: scheme and host in small letters,
+// without the port that the scheme implies and without slashes at the end. It returns
+// [pedigree.CodeInvalid] for what can't be one.
+func Address(address string) (string, error) {
+	u, err := parseURL(address)
+	if err != nil {
+		return "", err
+	}
+	return u.String(), nil
+}
+
 func parseURL(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
@@ -67,7 +78,17 @@ func parseURL(address string) (*url.URL, error) {
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = strings.TrimRight(u.RawPath, "/")
+	u.Host = host(u.Scheme, u.Host)
 	return u, nil
+}
+
+// host is a host with its port in one spelling.
+func host(scheme, s string) string {
+	s = strings.TrimSuffix(strings.ToLower(s), ":")
+	if scheme == "https" {
+		return strings.TrimSuffix(s, ":443")
+	}
+	return strings.TrimSuffix(s, ":80")
 }
 
 // New returns a Client. It sends nothing yet. It returns [pedigree.CodeInvalid] for an
@@ -100,19 +121,23 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// URL is the address that c was given.
+// URL is the address that c was given, as [Address] spells it.
 func (c *Client) URL() string { return c.base.String() }
 
 // Owns says whether a URI names the server of c as its host.
 func (c *Client) Owns(u *url.URL) bool {
-	return c != nil && u != nil && (u.Host == c.base.Host || u.Host == c.base.Hostname())
+	if c == nil || u == nil {
+		return false
+	}
+	host := host(c.base.Scheme, u.Host)
+	return host == c.base.Host || host == c.base.Hostname()
 }
 
 // errElsewhere is a redirect to another host.
 var errElsewhere = errors.New("the server sends us to another host")
 
 func (c *Client) checkRedirect(r *http.Request, via []*http.Request) error {
-	if r.URL.Host != c.base.Host || r.URL.Scheme != c.base.Scheme || len(via) > 5 {
+	if host(c.base.Scheme, r.URL.Host) != c.base.Host || r.URL.Scheme != c.base.Scheme || len(via) > 5 {
 		return errElsewhere
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,64 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		if _, err := upstream.New(cfg); pedigree.CodeOf(err) != pedigree.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%+v: got %v", cfg, err)
+		}
+	}
+}
+
+// TestAddress: however the address of a server is spelled, it has one spelling.
+func TestAddress(t *testing.T) {
+	for in, want := range map[string]string{
+		"http://mlflow.example.org":           "http://mlflow.example.org",
+		"http://mlflow.example.org/":          "http://mlflow.example.org",
+		"HTTP://MLflow.Example.ORG:80//":      "http://mlflow.example.org",
+		"https://mlflow.example.org:443/":     "https://mlflow.example.org",
+		"https://mlflow.example.org:":         "https://mlflow.example.org",
+		"https://mlflow.example.org:80":       "https://mlflow.example.org:80",
+		"http://mlflow.example.org:443":       "http://mlflow.example.org:443",
+		"http://mlflow.example.org:5000/Old/": "http://mlflow.example.org:5000/Old",
+		"http://10.0.0.1:8080":                "http://10.0.0.1:8080",
+		"http://[FE80::80]":                   "http://[fe80::80]",
+		"http://[::1]:80/":                    "http://[::1]",
+	} {
+		got, err := upstream.Address(in)
+		if err != nil || got != want {
+			t.Errorf("%s: got %q, %v; want %q", in, got, err, want)
+		}
+		c, err := upstream.New(upstream.Config{URL: in})
+		if err != nil || c.URL() != want {
+			t.Errorf("%s: a client of %v, %v; want %q", in, c, err, want)
+		}
+	}
+	if _, err := upstream.Address("http://ann:s3cret@h"); pedigree.CodeOf(err) != pedigree.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("with a password: %v", err)
+	}
+}
+
+// TestOwns: a server is known by its host, however that is spelled; another port is another.
+func TestOwns(t *testing.T) {
+	for _, tt := range []struct {
+		base, uri string
+		want      bool
+	}{
+		{"http://h:80", "mlflow-artifacts://h/a", true},
+		{"http://h:80", "mlflow-artifacts://h:80/a", true},
+		{"http://h", "http://H:80/a", true},
+		{"http://h:5000", "mlflow-artifacts://H:5000/a", true},
+		{"http://h:5000", "mlflow-artifacts://h/a", true},
+		{"http://h:5000", "mlflow-artifacts://h:5001/a", false},
+		{"https://h", "mlflow-artifacts://h:80/a", false},
+		{"http://h", "http://other/a", false},
+	} {
+		c, err := upstream.New(upstream.Config{URL: tt.base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(tt.uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Owns(u); got != tt.want {
+			t.Errorf("%s owns %s: got %v, want %v", tt.base, tt.uri, got, tt.want)
 		}
 	}
 }
