@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pedigree-ml/pedigree"
+	"github.com/pedigree-ml/pedigree/client"
 )
 
 // overrideFlags pass over failed checks by name, all for one reason.
@@ -271,8 +272,30 @@ func (a *app) deploymentChanged(d *pedigree.Deployment, err error) error {
 		if d.Bad {
 			bad = ", marked bad: " + d.BadReason
 		}
-		fmt.Fprintf(w, "%s: %s at %s is %s%s\n", d.ID, a.deployed(d), d.Target, strings.ReplaceAll(string(d.State), "_", " "), printable(bad))
+		a.deploymentLine(w, d, printable(bad))
 	}})
+}
+
+func (a *app) deploymentLine(w io.Writer, d *pedigree.Deployment, and string) {
+	fmt.Fprintf(w, "%s: %s at %s is %s%s\n", d.ID, a.deployed(d), d.Target, strings.ReplaceAll(string(d.State), "_", " "), and)
+}
+
+// leftAlias is the alias tied to the target of a deployment that was ended where it still names
+// the version: ending takes nothing away from whoever follows it. It is "" where nothing tells,
+// since what was asked for is done.
+func leftAlias(ctx context.Context, c *client.Client, d *pedigree.Deployment) pedigree.Alias {
+	if d.Role != pedigree.RolePrimary || d.State != pedigree.DeploymentOver || d.ActiveSeq == nil {
+		return ""
+	}
+	status, err := c.In(d.Project).TargetStatus(ctx, d.Target, pedigree.At{})
+	if err != nil || status.Target.Alias == "" || status.Current != nil {
+		return ""
+	}
+	named, err := c.In(d.Project).Resolve(ctx, pedigree.Reference{Model: d.Model, Alias: status.Target.Alias}, pedigree.At{})
+	if err != nil || named.Number != d.Version {
+		return ""
+	}
+	return status.Target.Alias
 }
 
 func newDeploymentEndCommand(a *app) *cobra.Command {
@@ -292,7 +315,21 @@ func newDeploymentEndCommand(a *app) *cobra.Command {
 				return err
 			}
 			d, err := c.EndDeployment(cmd.Context(), args[0], reason)
-			return a.deploymentChanged(&d, err)
+			if err != nil {
+				return err
+			}
+			alias := leftAlias(cmd.Context(), c, &d)
+			return a.print(answer{value: d, names: []string{d.ID}, human: func(w io.Writer) {
+				over := ""
+				if d.State != pedigree.DeploymentOver {
+					over = ": it stood there no more, and nothing was changed"
+				}
+				a.deploymentLine(w, &d, over)
+				if alias != "" {
+					at := a.display(pedigree.Reference{Project: d.Project, Model: d.Model, Alias: alias})
+					fmt.Fprintf(w, "%[1]s still names %[2]s, for whoever follows it: pedigree alias rm %[1]s\n", at, a.deployed(&d))
+				}
+			}})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the log")
