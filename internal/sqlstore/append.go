@@ -836,5 +836,12 @@ func (s *Store) rebuild(ctx context.Context, c *conn, progress func(done, size i
 			progress(from+int64(len(events)), size)
 		}
 	}
+	if s.d.analyze != "" { // until the database gets round to it, it would read whole tables
+		for _, t := range viewTables {
+			if err := c.exec(ctx, s.d.analyze+t); err != nil {
+				return err
+			}
+		}
+	}
 	return c.exec(ctx, "COMMIT")
 }

@@ -283,6 +283,28 @@ func TestBlobMissing(t *testing.T) {
 	})
 }
 
+// TestRebuildAnalyses: what a rebuild has filled anew has statistics at once: without them
+// PostgreSQL reads whole tables until it gets round to making some.
+func TestRebuildAnalyses(t *testing.T) {
+	s := mustOpen(t, pgtest.Database(t))
+	_, model := mustBegin(t, s)
+	mustAppend(t, s, register(model))
+	if err := s.Rebuild(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range viewTables {
+		rows := float64(-1)
+		if err := s.Read(t.Context(), pedigree.At{}, func(tx *Tx) error {
+			return tx.row(t.Context(), "SELECT reltuples FROM pg_class WHERE relname = $1", []any{table}, &rows)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if rows < 0 {
+			t.Errorf("%s has no statistics", table)
+		}
+	}
+}
+
 // TestClockGoesBack: events never go back in time.
 func TestClockGoesBack(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)

@@ -40,6 +40,9 @@ type dialect struct {
 	// forUpdate ends a SELECT of the writer whose rows no other process may change
 	// until the transaction ends. SQLite has one writer anyway.
 	forUpdate string
+	// analyze begins the statement that counts what is in a table, for the plans of queries;
+	// empty where plans rest on no counts: SQLite's are the same in every registry.
+	analyze string
 	// beginRead and beginWrite begin a transaction on a connection.
 	beginRead, beginWrite string
 }
@@ -67,6 +70,7 @@ var postgresDialect = &dialect{
 	noEscape:    " ESCAPE ''",
 	lockLog:     "SELECT pg_advisory_xact_lock(7020519)",
 	forUpdate:   " FOR UPDATE",
+	analyze:     "ANALYZE ",
 	placeholder: func(n int) string { return "$" + itoa(n) },
 	clock:       "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
 }
