@@ -124,6 +124,25 @@ func (d *Deployment) Reference() Reference {
 	return v.Reference()
 }
 
+// CheckCurrent compares what runs at a target, current (nil for nothing), with what a caller
+// believes: that it is version expected of the model, 0 for nothing; nil believes nothing.
+// modelID "" stands for any model. It returns [CodeConflict] with what is there.
+func CheckCurrent(target TargetName, current *Deployment, modelID string, expected *VersionNumber) error {
+	if expected == nil {
+		return nil
+	}
+	n, is := VersionNumber(0), "nothing is deployed at "+string(target)
+	if current != nil {
+		n, is = current.Version, string(target)+" runs "+current.Reference().String()
+	}
+	if n == *expected && (current == nil || modelID == "" || current.ModelID == modelID) {
+		return nil
+	}
+	e := Errorf(CodeConflict, "%s, not what you expected", is).WithFix("look with: pedigree which %s", target)
+	e.Current = is
+	return e
+}
+
 // Live says that d is pending or active.
 func (d *Deployment) Live() bool { return d.State == DeploymentPending || d.State == DeploymentActive }
 

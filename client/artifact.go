@@ -38,7 +38,7 @@ func (c *Client) MissingBlobs(ctx context.Context, digests []pedigree.Digest) ([
 		var out struct {
 			Missing []pedigree.Digest `json:"missing"`
 		}
-		if err := c.call(ctx, request{method: http.MethodPost, path: c.projectPath("blobs", "missing"), in: in, safe: true}, &out); err != nil {
+		if err := c.call(ctx, request{method: http.MethodPost, path: c.projectPath("blobs", "missing"), in: in, reads: true}, &out); err != nil {
 			return nil, err
 		}
 		missing = append(missing, out.Missing...)
@@ -131,7 +131,7 @@ func wrongBytes(what string, got, want pedigree.Digest) error {
 // VerifyVersion makes the server read the stored bytes of a version again and compare
 // them with their digests. It returns one finding a file, the problems among them.
 func (c *Client) VerifyVersion(ctx context.Context, ref pedigree.Reference, at pedigree.At) ([]pedigree.FileCheck, error) {
-	out, err := ask[pedigree.List[pedigree.FileCheck]](ctx, c, request{method: http.MethodPost, path: c.versionPath(ref, "verify"), query: asOf(at), safe: true})
+	out, err := ask[pedigree.List[pedigree.FileCheck]](ctx, c, request{method: http.MethodPost, path: c.versionPath(ref, "verify"), query: asOf(at), reads: true})
 	return out.Items, err
 }
 

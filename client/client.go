@@ -60,6 +60,11 @@ type Config struct {
 	// Retries is how often a call is tried again after an outage; 0 stands for 3, -1
 	// for never.
 	Retries int
+	// BeforeChange, where not nil, is shown every request that would change the registry
+	// before it is sent, token included. What it returns, an answer or an error, stands in
+	// the place of sending it, so that a caller can ask what would be changed; (nil, nil)
+	// lets it go. It may be called from several goroutines at once.
+	BeforeChange func(*http.Request) (*http.Response, error)
 }
 
 // Client speaks to one registry. Its methods may be called from any goroutine.
@@ -71,6 +76,7 @@ type Client struct {
 	userAgent string
 	retries   int
 	token     string
+	before    func(*http.Request) (*http.Response, error) // [Config.BeforeChange]
 	names     *names
 }
 
@@ -90,6 +96,7 @@ func New(cfg Config) (*Client, error) {
 		userAgent: cfg.UserAgent,
 		retries:   max(cfg.Retries, 0),
 		token:     cfg.Token,
+		before:    cfg.BeforeChange,
 		names:     &names{},
 	}
 	if cfg.Retries == 0 {
@@ -171,11 +178,17 @@ type request struct {
 	once    bool
 	ifMatch *int64
 	header  http.Header
-	// safe says that a call other than GET changes nothing, or the same thing when it
-	// is sent again.
+	// safe says that a call other than GET changes the same thing when it is sent again.
 	safe bool
+	// reads says that a call other than GET changes nothing.
+	reads bool
 	// keyed sends an Idempotency-Key even where nothing is tried again.
 	keyed bool
+}
+
+// changes says that r would change the registry.
+func (r *request) changes() bool {
+	return r.method != http.MethodGet && r.method != http.MethodHead && !r.reads
 }
 
 const api = "/api/v1/"
@@ -229,7 +242,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	switch {
 	case r.once:
 		retries = 0
-	case r.keyed, r.method != http.MethodGet && r.method != http.MethodHead && !r.safe && retries > 0:
+	case r.keyed, r.changes() && !r.safe && retries > 0:
 		key = rand.Text() // makes the change happen once, however often it is sent
 	}
 	for try := 0; ; try++ {
@@ -281,7 +294,7 @@ func (c *Client) try(ctx context.Context, r *request, key string) (*http.Respons
 			req.Body = http.NoBody
 		}
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.do(r, req)
 	if err != nil {
 		return nil, c.sendError(ctx, err)
 	}
@@ -290,6 +303,21 @@ func (c *Client) try(ctx context.Context, r *request, key string) (*http.Respons
 		return nil, c.answerError(resp)
 	}
 	return resp, nil
+}
+
+// do sends req, or has another answer for it: see [Config.BeforeChange].
+func (c *Client) do(r *request, req *http.Request) (*http.Response, error) {
+	if c.before == nil || !r.changes() {
+		return c.http.Do(req)
+	}
+	resp, err := c.before(req)
+	if resp == nil && err == nil {
+		return c.http.Do(req)
+	}
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return resp, err
 }
 
 // sendError turns the error of a request that got no answer into one to act on.

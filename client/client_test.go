@@ -142,3 +142,46 @@ func TestExportCut(t *testing.T) {
 		t.Error("nobody noticed")
 	}
 }
+
+// TestBeforeChange shows the caller what would be changed, and nothing that is only asked.
+func TestBeforeChange(t *testing.T) {
+	r := newRegistry(t)
+	must(r.Register(t.Context(), "fraud", linked()))(t)
+	must(r.CreateTarget(t.Context(), "prod/fraud-api", pedigree.TargetSpec{Kind: pedigree.TargetOnline}))(t)
+	var seen []string
+	refused := pedigree.Errorf(pedigree.CodeRefused, "not today")
+	c := r.newClient(t, client.Config{BeforeChange: func(req *http.Request) (*http.Response, error) {
+		seen = append(seen, req.Method+" "+req.URL.Path+" "+req.Header.Get("Content-Type"))
+		switch {
+		case strings.HasSuffix(req.URL.Path, "/archive"):
+			return nil, nil
+		case req.Method == http.MethodPut:
+			return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
+		}
+		return nil, refused
+	}})
+	ref := pedigree.Reference{Model: "fraud", Version: 1}
+	must(c.MissingBlobs(t.Context(), []pedigree.Digest{pedigree.DigestBytes(nil)}))(t)
+	must(c.TestPolicy(t.Context(), ref, "prod/fraud-api", pedigree.Deploy{}, pedigree.At{}))(t)
+	if _, _, err := c.ApplyPolicy(t.Context(), pedigree.Policy{Project: "default"}, true); err != nil {
+		t.Errorf("a policy that is only checked: got %v", err)
+	}
+	if _, err := c.PlanRollback(t.Context(), "prod/fraud-api", pedigree.Rollback{}); errors.Is(err, refused) || err == nil {
+		t.Errorf("the plan of a rollback: got %v, want the registry's own refusal", err)
+	}
+	if len(seen) > 0 {
+		t.Fatalf("questions were taken for changes: %q", seen)
+	}
+	if _, err := c.CreateProject(t.Context(), "risk", ""); !errors.Is(err, refused) {
+		t.Errorf("got %v, want what was returned for it", err)
+	}
+	if err := c.PutBlob(t.Context(), pedigree.DigestBytes(nil), 0, strings.NewReader("")); err != nil {
+		t.Errorf("an answer in the place of the registry's: got %v", err)
+	}
+	if missing := must(r.MissingBlobs(t.Context(), []pedigree.Digest{pedigree.DigestBytes(nil)}))(t); len(missing) != 1 {
+		t.Error("the bytes were sent all the same")
+	}
+	if v := must(c.Archive(t.Context(), ref, "old"))(t); !v.Archived || len(seen) != 3 {
+		t.Errorf("what was let go: got archived %v, seen %q", v.Archived, seen)
+	}
+}

@@ -24,7 +24,7 @@ func (c *Client) Deploy(ctx context.Context, ref pedigree.Reference, target pedi
 
 // PlanRollback says what a rollback of a target would do, and what speaks against it.
 func (c *Client) PlanRollback(ctx context.Context, target pedigree.TargetName, rollback pedigree.Rollback) (pedigree.RollbackPlan, error) {
-	return ask[pedigree.RollbackPlan](ctx, c, request{method: http.MethodPost, path: c.targetPath(target, "rollback", "plan"), in: rollback, safe: true})
+	return ask[pedigree.RollbackPlan](ctx, c, request{method: http.MethodPost, path: c.targetPath(target, "rollback", "plan"), in: rollback, reads: true})
 }
 
 // Rollback goes back to an earlier deployment. It returns [pedigree.CodeRefused].

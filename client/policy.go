@@ -33,7 +33,7 @@ func (c *Client) ApplyPolicy(ctx context.Context, policy pedigree.Policy, dryRun
 	out, err := ask[struct {
 		Policy  pedigree.Policy `json:"policy"`
 		Changed bool            `json:"changed"`
-	}](ctx, c, request{method: http.MethodPut, path: policyPath(policy.Project), query: q, in: policy})
+	}](ctx, c, request{method: http.MethodPut, path: policyPath(policy.Project), query: q, in: policy, reads: dryRun})
 	return out.Policy, out.Changed, err
 }
 
@@ -49,5 +49,5 @@ func (c *Client) TestPolicy(ctx context.Context, ref pedigree.Reference, target 
 		Target pedigree.TargetName `json:"target,omitempty"`
 		pedigree.Deploy
 	}{target, deploy}
-	return ask[pedigree.Decision](ctx, c, request{method: http.MethodPost, path: c.versionPath(ref, "decision"), query: asOf(at), in: in, safe: true})
+	return ask[pedigree.Decision](ctx, c, request{method: http.MethodPost, path: c.versionPath(ref, "decision"), query: asOf(at), in: in, reads: true})
 }

@@ -60,6 +60,7 @@ func newAccountCreateCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&spec.ActsFor, "acts-for", "", "the `PERSON` for whom a service account acts, and who answers for it")
 	cmd.Flags().StringVar(&spec.Email, "email", "", "its address")
 	cmd.Flags().StringVar(&spec.DisplayName, "display-name", "", "what to call it in full")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -99,6 +100,7 @@ func newAccountEditCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&actsFor, "acts-for", "", "the `PERSON` for whom a service account acts; empty for nobody")
 	cmd.Flags().StringVar(&email, "email", "", "its address")
 	cmd.Flags().StringVar(&display, "display-name", "", "what to call it in full")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -210,6 +212,7 @@ func newAccountSwitchCommand(a *app, verb, short string, do func(*client.Client,
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the log, so name nobody")
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -232,16 +235,16 @@ back. Backups made before still hold the name.`,
 			if err != nil {
 				return err
 			}
+			out := acc
 			ok, err := a.confirm(d, acc.Label(), []string{
 				fmt.Sprintf("the name %s, its addresses and its tokens go for good", acc.Label()),
 				"every role and every group is taken from it",
 				"what it did stays in the log, as done by " + acc.ID,
+			}, func() (err error) {
+				out, err = c.EraseAccount(cmd.Context(), acc.ID)
+				return err
 			})
 			if err != nil || !ok {
-				return err
-			}
-			out, err := c.EraseAccount(cmd.Context(), acc.ID)
-			if err != nil {
 				return err
 			}
 			return a.print(answer{value: out, names: []string{out.ID}, human: func(w io.Writer) {
@@ -250,7 +253,7 @@ back. Backups made before still hold the name.`,
 		},
 	}
 	cmd.Flags().BoolVar(&d.yes, "yes", false, "do it")
-	cmd.Flags().BoolVar(&d.dryRun, "dry-run", false, "show the plan, and do nothing")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 

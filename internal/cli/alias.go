@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pedigree-ml/pedigree"
 )
@@ -19,28 +20,34 @@ func newAliasCommand(a *app) *cobra.Command {
 
 // aliasFlags are the flags of a move.
 type aliasFlags struct {
-	ifCurrent int64
+	ifCurrent currentFlag
 	note      string
-	dryRun    bool
 	allow     bool // --allow-secrets
 }
 
-func (f *aliasFlags) register(cmd *cobra.Command) {
-	cmd.Flags().Int64Var(&f.ifCurrent, "if-current", -1, "only if it names version `N` now; 0: only if it names none")
+func (f *aliasFlags) register(a *app, cmd *cobra.Command) {
+	f.ifCurrent.register(cmd.Flags(), "only if it names version `N` now; 0: only if it names none")
 	cmd.Flags().StringVar(&f.note, "note", "", "why; it stays in the history")
 	allowSecrets(cmd.Flags(), &f.allow)
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change, and do nothing")
+	a.dryRunFlag(cmd)
 }
 
-// current is the condition of --if-current, nil for none.
-func (f *aliasFlags) current(cmd *cobra.Command) (*pedigree.VersionNumber, error) {
+// currentFlag is --if-current: what must be there for a move to happen.
+type currentFlag int64
+
+func (f *currentFlag) register(flags *pflag.FlagSet, usage string) {
+	flags.Int64Var((*int64)(f), "if-current", -1, usage)
+}
+
+// version is the condition, nil for none.
+func (f *currentFlag) version(cmd *cobra.Command) (*pedigree.VersionNumber, error) {
 	if !cmd.Flags().Changed("if-current") {
 		return nil, nil
 	}
-	if f.ifCurrent < 0 {
-		return nil, pedigree.Errorf(pedigree.CodeInvalid, "--if-current %d: want the number of a version, or 0 for none", f.ifCurrent)
+	if *f < 0 {
+		return nil, pedigree.Errorf(pedigree.CodeInvalid, "--if-current %d: want the number of a version, or 0 for none", *f)
 	}
-	n := pedigree.VersionNumber(f.ifCurrent)
+	n := pedigree.VersionNumber(*f)
 	return &n, nil
 }
 
@@ -116,7 +123,7 @@ of a race gets exit code 5 and learns what is there.`,
 			if err != nil {
 				return err
 			}
-			ifCurrent, err := f.current(cmd)
+			ifCurrent, err := f.ifCurrent.version(cmd)
 			if err != nil {
 				return err
 			}
@@ -126,7 +133,7 @@ of a race gets exit code 5 and learns what is there.`,
 			return a.setAlias(cmd.Context(), ref, to, ifCurrent, f)
 		},
 	}
-	f.register(cmd)
+	f.register(a, cmd)
 	return cmd
 }
 
@@ -189,14 +196,18 @@ func (a *app) setAlias(ctx context.Context, ref, to pedigree.Reference, ifCurren
 	if err != nil {
 		return err
 	}
-	if f.dryRun {
-		return a.planAlias(ctx, ref, to, before, ifCurrent, f.note)
+	var move pedigree.AliasMove
+	set := func() (err error) {
+		move, err = c.SetAlias(ctx, to, ref.Alias, ifCurrent, f.note)
+		return err
+	}
+	if a.dryRun {
+		return a.planAlias(ctx, ref, to, before, ifCurrent, f.note, set)
 	}
 	if _, err := a.remember(ctx); err != nil {
 		return err
 	}
-	move, err := c.SetAlias(ctx, to, ref.Alias, ifCurrent, f.note)
-	if err != nil {
+	if err := set(); err != nil {
 		return a.lostRace(ctx, ref, err)
 	}
 	if _, err := a.remember(ctx); err != nil {
@@ -216,7 +227,7 @@ func (a *app) setAlias(ctx context.Context, ref, to pedigree.Reference, ifCurren
 	}})
 }
 
-func (a *app) planAlias(ctx context.Context, ref, to pedigree.Reference, now *pedigree.AliasMove, ifCurrent *pedigree.VersionNumber, note string) error {
+func (a *app) planAlias(ctx context.Context, ref, to pedigree.Reference, now *pedigree.AliasMove, ifCurrent *pedigree.VersionNumber, note string, set func() error) error {
 	if err := conflict(ref, now, ifCurrent); err != nil {
 		return err
 	}
@@ -236,7 +247,7 @@ func (a *app) planAlias(ctx context.Context, ref, to pedigree.Reference, now *pe
 	if err != nil {
 		return err
 	}
-	return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts)
+	return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts, set)
 }
 
 func newAliasRemoveCommand(a *app) *cobra.Command {
@@ -254,7 +265,7 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ifCurrent, err := f.current(cmd)
+			ifCurrent, err := f.ifCurrent.version(cmd)
 			if err != nil {
 				return err
 			}
@@ -272,7 +283,8 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if f.dryRun {
+			unset := func() error { return c.RemoveAlias(ctx, ref.Model, ref.Alias, ifCurrent, f.note) }
+			if a.dryRun {
 				if err := conflict(ref, before, ifCurrent); err != nil {
 					return err
 				}
@@ -284,9 +296,9 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts)
+				return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts, unset)
 			}
-			if err := c.RemoveAlias(ctx, ref.Model, ref.Alias, ifCurrent, f.note); err != nil {
+			if err := unset(); err != nil {
 				return a.lostRace(ctx, ref, err)
 			}
 			return a.print(answer{value: before, names: []string{a.display(ref)}, human: func(w io.Writer) {
@@ -298,7 +310,7 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 			}})
 		},
 	}
-	f.register(cmd)
+	f.register(a, cmd)
 	return cmd
 }
 

@@ -18,7 +18,6 @@ type amendFlags struct {
 	recordFlags
 	replace []string
 	reason  string
-	dryRun  bool
 }
 
 func newAmendCommand(a *app) *cobra.Command {
@@ -42,7 +41,7 @@ split); --replace FIELD replaces a field as a whole. The files of a version neve
 	f.register(cmd.Flags())
 	cmd.Flags().StringVar(&f.reason, "reason", "", "why; it stays in the record")
 	cmd.Flags().StringArrayVar(&f.replace, "replace", nil, "replace this `FIELD` as a whole (repeat)")
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change, and do nothing")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -91,15 +90,19 @@ func (a *app) amend(ctx context.Context, f *amendFlags, name string) error {
 		return err
 	}
 	full := a.reference(v.Project, v.Model, v.Number)
-	if f.dryRun {
-		return a.printPlan(full, drafts)
-	}
-	if err := putAttachments(ctx, c.In(v.Project), g.attachments); err != nil {
-		return err
-	}
 	// The number fixes what was meant: an alias may move in between.
 	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
-	if v, err = c.Amend(ctx, fixed, change, nil); err != nil {
+	amend := func() error {
+		if err := putAttachments(ctx, c.In(v.Project), g.attachments); err != nil {
+			return err
+		}
+		v, err = c.Amend(ctx, fixed, change, nil)
+		return err
+	}
+	if a.dryRun {
+		return a.printPlan(full, drafts, amend)
+	}
+	if err := amend(); err != nil {
 		return err
 	}
 	return a.print(answer{value: v, names: []string{full}, human: func(w io.Writer) {

@@ -49,7 +49,9 @@ type app struct {
 	// reference names one.
 	home pedigree.ProjectName
 
-	registry *registry // opened by the first call of client
+	dryRun    bool      // --dry-run of the commands that have it
+	rehearsal rehearsal // what a dry run would send
+	registry  *registry // opened by the first call of client
 }
 
 // client returns the SDK's client of the registry that this run speaks to, in the

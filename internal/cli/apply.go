@@ -36,6 +36,8 @@ type applyStep struct {
 	// Done says that it was done, Secret is that of a webhook that was made.
 	Done   bool   `json:"done"`
 	Secret string `json:"secret,omitempty"`
+	// Curl are the lines that do the same; only a plan has them.
+	Curl []string `json:"curl,omitempty"`
 
 	do func(context.Context) error
 }
@@ -59,7 +61,7 @@ type applied struct {
 
 func newApplyCommand(a *app) *cobra.Command {
 	var files []string
-	var dryRun, prune, yes, allow bool
+	var prune, yes, allow bool
 	var reason string
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE|FOLDER",
@@ -98,17 +100,25 @@ the policy and webhooks, but never projects, and nothing of the whole instance. 
 			if err := p.plan(cmd.Context(), declared, prune); err != nil {
 				return err
 			}
-			out := p.answer(dryRun)
-			if !dryRun && out.Removed > 0 && !yes {
+			out := p.answer(a.dryRun)
+			if !a.dryRun && out.Removed > 0 && !yes {
 				if a.people() {
 					out.DryRun = true // it is one, as things stand
+					if err := a.rehearseSteps(cmd.Context(), out.Steps); err != nil {
+						return err
+					}
 					out.write(a.stderr, false)
 				}
 				return pedigree.Errorf(pedigree.CodeRefused, "nothing was changed: %s would be removed", count(out.Removed, "thing")).WithFix("add --yes to remove them, or leave out --prune")
 			}
+			if a.dryRun {
+				if err := a.rehearseSteps(cmd.Context(), out.Steps); err != nil {
+					return err
+				}
+			}
 			var failed error
 			for _, s := range out.Steps {
-				if dryRun || failed != nil || s.Action == actNone {
+				if a.dryRun || failed != nil || s.Action == actNone {
 					continue
 				}
 				if failed = s.do(cmd.Context()); failed == nil {
@@ -117,7 +127,7 @@ the policy and webhooks, but never projects, and nothing of the whole instance. 
 			}
 			var names []string
 			for _, s := range out.Steps {
-				if s.Action != actNone && (dryRun || s.Done) {
+				if s.Action != actNone && (a.dryRun || s.Done) {
 					names = append(names, s.title())
 				}
 			}
@@ -128,12 +138,28 @@ the policy and webhooks, but never projects, and nothing of the whole instance. 
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "`FILE` or folder to read; - is standard input; may be repeated")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan, and do nothing")
+	a.dryRunFlag(cmd)
 	cmd.Flags().BoolVar(&prune, "prune", false, "remove what else is in the projects that the files declare")
 	cmd.Flags().BoolVar(&yes, "yes", false, "remove what the plan says")
 	cmd.Flags().StringVar(&reason, "reason", "", "why things are removed; it stays in the log")
 	allowSecrets(cmd.Flags(), &allow)
 	return cmd
+}
+
+// rehearseSteps finds the curl lines of a plan. They are in the order in which they must be
+// sent, and none needs the answer of another.
+func (a *app) rehearseSteps(ctx context.Context, steps []*applyStep) error {
+	for _, s := range steps {
+		if s.Action == actNone {
+			continue
+		}
+		sent, err := a.rehearse(func() error { return s.do(ctx) })
+		if err != nil {
+			return err
+		}
+		s.Curl = curls(sent)
+	}
+	return nil
 }
 
 // title names the thing of a step.
@@ -170,6 +196,12 @@ func (out *applied) write(w io.Writer, broken bool) {
 		fmt.Fprintf(w, "nothing to do: all %d are like that already\n", out.Unchanged)
 	case out.DryRun:
 		fmt.Fprintf(w, "would create %d, change %d, remove %d; %d unchanged\n", out.Created, out.Changed, out.Removed, out.Unchanged)
+		fmt.Fprintln(w, "the same with curl, in this order:")
+		for _, s := range out.Steps {
+			for _, line := range s.Curl {
+				fmt.Fprintln(w, "  "+line)
+			}
+		}
 	default:
 		fmt.Fprintf(w, "created %d, changed %d, removed %d; %d unchanged\n", out.Created, out.Changed, out.Removed, out.Unchanged)
 	}

@@ -54,6 +54,7 @@ func (a *app) reviewCommand(use, short, example, flag, usage string, say func(cm
 	}
 	cmd.Flags().StringVar(&text, flag, "", usage)
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -277,6 +278,7 @@ func newConditionMetCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&comment, "comment", "", "how; it stays in the log")
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -326,6 +328,7 @@ read, for those who look into it. Restore undoes it.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the log")
 	cmd.Flags().StringVar(&incident, "incident", "", "`URL` of the incident")
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 

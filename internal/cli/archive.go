@@ -12,7 +12,7 @@ import (
 
 func newArchiveCommand(a *app) *cobra.Command {
 	var reason string
-	var dryRun, allow bool
+	var allow bool
 	cmd := &cobra.Command{
 		Use:   "archive REF",
 		Short: "Hide a version from lists; restore undoes it",
@@ -24,16 +24,16 @@ func newArchiveCommand(a *app) *cobra.Command {
 			if err := refuseTyped(allow, map[string]string{"--reason": reason}); err != nil {
 				return err
 			}
-			return a.archive(cmd.Context(), args[0], reason, true, dryRun)
+			return a.archive(cmd.Context(), args[0], reason, true)
 		},
 	}
-	archiveFlags(cmd, &reason, &dryRun, &allow)
+	a.archiveFlags(cmd, &reason, &allow)
 	return cmd
 }
 
 func newRestoreCommand(a *app) *cobra.Command {
 	var reason string
-	var dryRun, allow bool
+	var allow bool
 	cmd := &cobra.Command{
 		Use:               "restore REF",
 		Short:             "Show an archived version in lists again",
@@ -44,17 +44,17 @@ func newRestoreCommand(a *app) *cobra.Command {
 			if err := refuseTyped(allow, map[string]string{"--reason": reason}); err != nil {
 				return err
 			}
-			return a.archive(cmd.Context(), args[0], reason, false, dryRun)
+			return a.archive(cmd.Context(), args[0], reason, false)
 		},
 	}
-	archiveFlags(cmd, &reason, &dryRun, &allow)
+	a.archiveFlags(cmd, &reason, &allow)
 	return cmd
 }
 
-func archiveFlags(cmd *cobra.Command, reason *string, dryRun, allow *bool) {
+func (a *app) archiveFlags(cmd *cobra.Command, reason *string, allow *bool) {
 	cmd.Flags().StringVar(reason, "reason", "", "why; it stays in the log")
 	allowSecrets(cmd.Flags(), allow)
-	cmd.Flags().BoolVar(dryRun, "dry-run", false, "show what would change, and do nothing")
+	a.dryRunFlag(cmd)
 }
 
 // precise reads a reference that must say which version it means: "the newest" is too
@@ -67,7 +67,7 @@ func precise(name string) (pedigree.Reference, error) {
 	return ref, err
 }
 
-func (a *app) archive(ctx context.Context, name, reason string, away, dryRun bool) error {
+func (a *app) archive(ctx context.Context, name, reason string, away bool) error {
 	ref, err := precise(name)
 	if err != nil {
 		return err
@@ -81,26 +81,23 @@ func (a *app) archive(ctx context.Context, name, reason string, away, dryRun boo
 		return err
 	}
 	full := a.reference(v.Project, v.Model, v.Number)
-	if dryRun {
-		decide := v.Restore
-		if away {
-			decide = v.Archive
-		}
+	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
+	did, decide, do := "restored", v.Restore, c.Restore
+	if away {
+		did, decide, do = "archived", v.Archive, c.Archive
+	}
+	change := func() (err error) {
+		v, err = do(ctx, fixed, reason)
+		return err
+	}
+	if a.dryRun {
 		drafts, err := decide(reason)
 		if err != nil {
 			return err
 		}
-		return a.printPlan(full, drafts)
+		return a.printPlan(full, drafts, change)
 	}
-	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
-	did := "restored"
-	if away {
-		did = "archived"
-		v, err = c.Archive(ctx, fixed, reason)
-	} else {
-		v, err = c.Restore(ctx, fixed, reason)
-	}
-	if err != nil {
+	if err := change(); err != nil {
 		return err
 	}
 	return a.print(answer{value: v, names: []string{full}, human: func(w io.Writer) {
@@ -126,7 +123,7 @@ Its history and the log stay, and bytes go only by retention.`,
 			return a.remove(cmd.Context(), args[0], d, force)
 		},
 	}
-	d.register(cmd)
+	d.register(a, cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "although aliases name it; they go too")
 	return cmd
 }
@@ -163,16 +160,13 @@ func (a *app) remove(ctx context.Context, name string, d deletion, force bool) e
 	for _, child := range children {
 		plan = append(plan, child+" was made from it, and keeps saying so")
 	}
-	if _, err := v.Delete(d.reason, force); err != nil && !d.dryRun {
+	if _, err := v.Delete(d.reason, force); err != nil && !a.dryRun {
 		writePlan(a.stderr, plan)
 		return err
 	}
-	ok, err := a.confirm(d, full, plan)
-	if err != nil || !ok {
-		return err
-	}
 	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
-	if err := c.DeleteVersion(ctx, fixed, d.reason, force); err != nil {
+	ok, err := a.confirm(d, full, plan, func() error { return c.DeleteVersion(ctx, fixed, d.reason, force) })
+	if err != nil || !ok {
 		return err
 	}
 	return a.print(answer{value: v, names: []string{full}, human: func(w io.Writer) {

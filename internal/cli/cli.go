@@ -70,6 +70,9 @@ func run(ctx context.Context, a *app, args []string) error {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if a.dryRun && a.rehearsal.stopped { // and the command has shown no plan of its own
+		err = a.printRehearsed()
+	}
 	err = a.placed(a.advise(ctx, err, cmd.Name()))
 	if closeErr := a.close(); err == nil {
 		err = closeErr

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -23,7 +24,10 @@ type registry struct {
 	kind, where string
 	// checkpoints is where this user remembers checkpoints of it; "" is nowhere.
 	checkpoints string
-	close       func() error // nil where there is nothing to close
+	// address is the scheme and host that a request from elsewhere would be sent to; ""
+	// where no server answers, or none that may be printed.
+	address string
+	close   func() error // nil where there is nothing to close
 }
 
 // The kinds of registry.
@@ -43,6 +47,9 @@ const embeddedURL = "http://pedigree.embedded"
 func (a *app) connect(ctx context.Context) (*registry, error) {
 	if a.url != "" {
 		r := &registry{kind: kindServer, where: config.MaskURL(a.url), config: client.Config{URL: a.url}}
+		if u, err := url.Parse(a.url); err == nil && u.User == nil { // what it holds is not for printing
+			r.address = u.Scheme + "://" + u.Host
+		}
 		if dir, err := a.stateDir(); err == nil {
 			r.checkpoints = filepath.Join(dir, "checkpoints")
 		}
@@ -58,6 +65,7 @@ func (a *app) connect(ctx context.Context) (*registry, error) {
 		if err != nil {
 			return nil, err
 		}
+		r.address = running.URL
 		r.kind, r.config = kindThrough, client.Config{URL: embeddedURL, HTTP: &http.Client{Transport: next}}
 		return r, a.dial(r)
 	}
@@ -111,6 +119,8 @@ func (a *app) dial(r *registry) (err error) {
 	if r.config.Token, err = a.token(r); err != nil {
 		return err
 	}
+	a.rehearsal.address, a.rehearsal.token, a.rehearsal.on = cmp.Or(r.address, curlURL), r.config.Token != "", a.dryRun
+	r.config.BeforeChange = a.rehearsal.before
 	r.client, err = client.New(r.config)
 	return err
 }

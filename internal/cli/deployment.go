@@ -35,9 +35,9 @@ func (f *overrideFlags) overrides() []pedigree.Override {
 func newDeployCommand(a *app) *cobra.Command {
 	var deploy pedigree.Deploy
 	var incident, target string
-	var current aliasFlags
+	var current currentFlag
 	var over overrideFlags
-	var dryRun, allow bool
+	var allow bool
 	cmd := &cobra.Command{
 		Use:   "deploy REF --to ENV/NAME",
 		Short: "Deploy a version at a target, through the gates of its policies",
@@ -70,7 +70,7 @@ is active at once. Then it supersedes what ran there, and the alias tied to the 
 			if err := refuseTyped(allow, map[string]string{"--note": deploy.Note, "--reason": over.reason, "--config": deploy.Config, "--rollback-note": deploy.RollbackNote, "--incident": incident}); err != nil {
 				return err
 			}
-			ifCurrent, err := current.current(cmd)
+			ifCurrent, err := current.version(cmd)
 			if err != nil {
 				return err
 			}
@@ -82,18 +82,15 @@ is active at once. Then it supersedes what ran there, and the alias tied to the 
 			if err != nil {
 				return err
 			}
-			if dryRun {
-				d, err := c.TestPolicy(cmd.Context(), ref, name, deploy, pedigree.At{})
-				if err != nil {
-					return err
-				}
-				if err := d.Override(deploy.Overrides); err != nil {
-					return err
-				}
-				return a.decision(&d, "deploying "+a.display(ref)+" to "+string(name))
+			var d pedigree.Deployment
+			do := func() (err error) {
+				d, err = c.Deploy(cmd.Context(), ref, name, deploy, ifCurrent)
+				return err
 			}
-			d, err := c.Deploy(cmd.Context(), ref, name, deploy, ifCurrent)
-			if err != nil {
+			if a.dryRun {
+				return a.planDeploy(cmd.Context(), ref, name, deploy, ifCurrent, do)
+			}
+			if err := do(); err != nil {
 				return err
 			}
 			return a.print(answer{value: d, names: []string{d.ID}, human: func(w io.Writer) { a.deploymentDone(w, &d) }})
@@ -107,11 +104,48 @@ is active at once. Then it supersedes what ran there, and the alias tied to the 
 	f.StringVar(&deploy.Note, "note", "", "what to say about it; it stays in the log")
 	f.StringVar(&deploy.RollbackNote, "rollback-note", "", "what to mind when going back from this version; amends its record")
 	f.StringVar(&incident, "incident", "", "`URL` of the incident that it is for")
-	f.Int64Var(&current.ifCurrent, "if-current", 0, "only if this `VERSION` is active there now; 0 for none")
+	current.register(f, "only if this `VERSION` is active there now; 0 for none")
 	over.register(f, "why a check is passed over; it stays in the log")
-	f.BoolVar(&dryRun, "dry-run", false, "ask the policies, show what they say, and do nothing")
+	a.dryRunFlag(cmd)
 	allowSecrets(f, &allow)
 	return cmd
+}
+
+// planDeploy shows what the policies make of a deployment, and what do would send for it
+// where they let it pass.
+func (a *app) planDeploy(ctx context.Context, ref pedigree.Reference, target pedigree.TargetName, deploy pedigree.Deploy, ifCurrent *pedigree.VersionNumber, do func() error) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	if ifCurrent != nil {
+		v, err := c.Version(ctx, ref, pedigree.At{})
+		if err != nil {
+			return err
+		}
+		status, err := c.In(v.Project).TargetStatus(ctx, target, pedigree.At{})
+		if err != nil {
+			return err
+		}
+		if err := pedigree.CheckCurrent(target, status.Current, v.ModelID, ifCurrent); err != nil {
+			return err
+		}
+	}
+	d, err := c.TestPolicy(ctx, ref, target, deploy, pedigree.At{})
+	if err != nil {
+		return err
+	}
+	if err := d.Override(deploy.Overrides); err != nil {
+		return err
+	}
+	doing := "deploying " + a.display(ref) + " to " + string(target)
+	var sent []rehearsed
+	if d.Err(doing) == nil {
+		if sent, err = a.rehearse(do); err != nil {
+			return err
+		}
+	}
+	return a.decision(&d, doing, sent)
 }
 
 // isTarget says that a text means what is deployed at a target.
@@ -176,13 +210,21 @@ func (a *app) deploymentDone(w io.Writer, d *pedigree.Deployment) {
 	}
 }
 
-// decision shows what was looked at, and ends with the refusal where there is one.
-func (a *app) decision(d *pedigree.Decision, doing string) error {
+// decision shows what was looked at, with what would be sent, and ends with the refusal where
+// there is one.
+func (a *app) decision(d *pedigree.Decision, doing string, sent []rehearsed) error {
 	var names []string
 	for _, c := range d.Checks {
 		names = append(names, c.Name+" "+string(c.State))
 	}
-	err := a.print(answer{value: d, names: names, human: func(w io.Writer) { a.checkLines(w, d.Checks, d.Replaces) }})
+	value := struct {
+		*pedigree.Decision
+		Curl []string `json:"curl,omitempty"`
+	}{d, curls(sent)}
+	err := a.print(answer{value: value, names: names, human: func(w io.Writer) {
+		a.checkLines(w, d.Checks, d.Replaces)
+		writeCurl(w, sent)
+	}})
 	if err != nil {
 		return err
 	}
@@ -259,6 +301,7 @@ func newDeploymentReportCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&note, "note", "", "what happened; it stays in the log")
 	cmd.Flags().StringVar(&incident, "incident", "", "`URL` of the incident")
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -334,6 +377,7 @@ func newDeploymentEndCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the log")
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -365,6 +409,7 @@ func newDeploymentMarkCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&good, "good", false, "take the mark away")
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the log")
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 

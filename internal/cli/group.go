@@ -22,7 +22,7 @@ group:NAME.`
 }
 
 func newGroupCreateCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     "create NAME",
 		Short:   "Make a group",
 		Example: `  pedigree group create risk`,
@@ -45,6 +45,8 @@ func newGroupCreateCommand(a *app) *cobra.Command {
 			}})
 		},
 	}
+	a.dryRunFlag(cmd)
+	return cmd
 }
 
 func newGroupListCommand(a *app) *cobra.Command {
@@ -128,23 +130,20 @@ func newGroupDeleteCommand(a *app) *cobra.Command {
 			}
 			ok, err := a.confirm(d, string(g.Name), []string{
 				fmt.Sprintf("the group %s ends, and %s lose what it gave them", g.Name, count(len(g.Members), "member")),
-			})
+			}, func() error { return c.DeleteGroup(cmd.Context(), g.ID) })
 			if err != nil || !ok {
-				return err
-			}
-			if err := c.DeleteGroup(cmd.Context(), g.ID); err != nil {
 				return err
 			}
 			return a.print(answer{value: g, names: []string{string(g.Name)}, human: func(w io.Writer) { fmt.Fprintf(w, "deleted the group %s\n", g.Name) }})
 		},
 	}
 	cmd.Flags().BoolVar(&d.yes, "yes", false, "do it")
-	cmd.Flags().BoolVar(&d.dryRun, "dry-run", false, "show the plan, and do nothing")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
 func newGroupMemberCommand(a *app, verb, short, now string, do func(*client.Client, context.Context, string, string) (pedigree.Group, error)) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     verb + " GROUP NAME…",
 		Short:   short,
 		Example: `  pedigree group ` + verb + ` risk ann bob`,
@@ -155,10 +154,15 @@ func newGroupMemberCommand(a *app, verb, short, now string, do func(*client.Clie
 				return err
 			}
 			var g pedigree.Group
+			var steps []func() error
 			for _, name := range args[1:] {
-				if g, err = do(c, cmd.Context(), args[0], name); err != nil {
+				steps = append(steps, func() (err error) {
+					g, err = do(c, cmd.Context(), args[0], name)
 					return err
-				}
+				})
+			}
+			if err := a.each(steps...); err != nil {
+				return err
 			}
 			return a.print(answer{value: g, names: []string{string(g.Name)}, human: func(w io.Writer) {
 				for _, name := range args[1:] {
@@ -167,4 +171,6 @@ func newGroupMemberCommand(a *app, verb, short, now string, do func(*client.Clie
 			}})
 		},
 	}
+	a.dryRunFlag(cmd)
+	return cmd
 }

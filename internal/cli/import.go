@@ -40,6 +40,7 @@ registry has accounts, importing is an administrator's right.`,
   pedigree import mlflow --from http://mlflow.example.org:5000 --model fraud -p risk -o json`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.DryRun = a.dryRun
 			return a.importMLflow(cmd.Context(), from, opts)
 		},
 	}
@@ -47,7 +48,7 @@ registry has accounts, importing is an administrator's right.`,
 	flags.SortFlags = false
 	flags.StringVar(&from, "from", "", "`URL` of the MLflow server")
 	flags.StringArrayVar(&opts.Models, "model", nil, "`NAME` of a registered model (repeat; default: all)")
-	flags.BoolVar(&opts.DryRun, "dry-run", false, "show what would be brought, and do nothing")
+	a.dryRunFlag(cmd)
 	flags.BoolVar(&opts.Merge, "merge", false, "add to models that have versions from elsewhere; numbers that are taken become the next ones")
 	flags.BoolVar(&opts.Overwrite, "overwrite", false, "make aliases, stages, tags and descriptions of imported versions as they are there")
 	flags.BoolVar(&opts.LinkUnreadable, "link-unreadable", false, "register versions whose files can't be read as links to them")
@@ -160,5 +161,8 @@ func (a *app) printImport(r *importer.Report) error {
 		}
 		fmt.Fprintln(w)
 		p.list("never carried", r.Left)
+		if r.DryRun {
+			fmt.Fprintln(w, "\nno curl line does the same: it is many requests, and each rests on the answers before it")
+		}
 	}})
 }

@@ -104,6 +104,7 @@ func newModelCreateCommand(a *app) *cobra.Command {
 		},
 	}
 	f.register(cmd.Flags())
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -116,7 +117,6 @@ func (a *app) printModel(m *pedigree.Model, sentence string) error {
 
 func newModelEditCommand(a *app) *cobra.Command {
 	f := &modelFlags{}
-	var dryRun bool
 	var remove []string
 	cmd := &cobra.Command{
 		Use:   "edit MODEL",
@@ -134,21 +134,35 @@ func newModelEditCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.editModel(cmd.Context(), name, edit, remove, dryRun)
+			return a.editModel(cmd.Context(), name, edit, remove)
 		},
 	}
 	f.register(cmd.Flags())
 	cmd.Flags().StringArrayVar(&remove, "untag", nil, "remove the tag `KEY` (repeat)")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, and do nothing")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
-func (a *app) editModel(ctx context.Context, name pedigree.Name, edit pedigree.ModelEdit, remove []string, dryRun bool) error {
+func (a *app) editModel(ctx context.Context, name pedigree.Name, edit pedigree.ModelEdit, remove []string) error {
 	c, err := a.client(ctx)
 	if err != nil {
 		return err
 	}
-	if dryRun {
+	var m pedigree.Model
+	var steps []func() error
+	if !reflect.ValueOf(edit).IsZero() || len(remove) == 0 {
+		steps = append(steps, func() (err error) {
+			m, err = c.EditModel(ctx, name, edit, nil)
+			return err
+		})
+	}
+	for _, key := range remove {
+		steps = append(steps, func() (err error) {
+			m, err = c.UntagModel(ctx, name, key)
+			return err
+		})
+	}
+	if a.dryRun {
 		m, err := c.Model(ctx, name, pedigree.At{})
 		if err != nil {
 			return err
@@ -164,24 +178,15 @@ func (a *app) editModel(ctx context.Context, name pedigree.Name, edit pedigree.M
 		if err != nil {
 			return err
 		}
-		return a.printPlan(a.reference(m.Project, m.Name, 0), drafts)
+		return a.printPlan(a.reference(m.Project, m.Name, 0), drafts, func() error { return a.each(steps...) })
 	}
-	var m pedigree.Model
-	if !reflect.ValueOf(edit).IsZero() || len(remove) == 0 {
-		if m, err = c.EditModel(ctx, name, edit, nil); err != nil {
-			return err
-		}
-	}
-	for _, key := range remove {
-		if m, err = c.UntagModel(ctx, name, key); err != nil {
-			return err
-		}
+	if err := a.each(steps...); err != nil {
+		return err
 	}
 	return a.printModel(&m, "changed model %s")
 }
 
 func newModelRenameCommand(a *app) *cobra.Command {
-	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "rename MODEL NEW-NAME",
 		Short: "Rename a model; its history and its references by id stay true",
@@ -203,7 +208,12 @@ func newModelRenameCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if dryRun {
+			var renamed pedigree.Model
+			rename := func() (err error) {
+				renamed, err = c.RenameModel(ctx, name, to)
+				return err
+			}
+			if a.dryRun {
 				m, err := c.Model(ctx, name, pedigree.At{})
 				if err != nil {
 					return err
@@ -215,16 +225,15 @@ func newModelRenameCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printPlan(a.reference(m.Project, m.Name, 0), drafts)
+				return a.printPlan(a.reference(m.Project, m.Name, 0), drafts, rename)
 			}
-			m, err := c.RenameModel(ctx, name, to)
-			if err != nil {
+			if err := rename(); err != nil {
 				return err
 			}
-			return a.printModel(&m, string(name)+" is now %s")
+			return a.printModel(&renamed, string(name)+" is now %s")
 		},
 	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, and do nothing")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -249,7 +258,7 @@ name is free for another; history and log stay, and bytes go only by retention.`
 			return a.removeModel(cmd.Context(), name, d, force)
 		},
 	}
-	d.register(cmd)
+	d.register(a, cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "although aliases name its versions")
 	return cmd
 }
@@ -275,11 +284,8 @@ func (a *app) removeModel(ctx context.Context, name pedigree.Name, d deletion, f
 		plan = append(plan, fmt.Sprintf("%s, which names version %d, goes with it", a.display(pedigree.Reference{Project: m.Project, Model: m.Name, Alias: alias}), n))
 	}
 	slices.Sort(plan[1:])
-	ok, err := a.confirm(d, full, plan)
+	ok, err := a.confirm(d, full, plan, func() error { return c.DeleteModel(ctx, name, d.reason, force) })
 	if err != nil || !ok {
-		return err
-	}
-	if err := c.DeleteModel(ctx, name, d.reason, force); err != nil {
 		return err
 	}
 	return a.printModel(&m, "deleted model %s")

@@ -24,12 +24,21 @@ type plan struct {
 	DryRun  bool     `json:"dry_run"`
 	Subject string   `json:"subject"`
 	Changes []change `json:"changes"`
+	Curl    []string `json:"curl"`
 }
 
-// printPlan shows what drafts would change. They were decided here by the same pure
-// functions as on the server, which decides again when it is for real.
-func (a *app) printPlan(subject string, drafts []pedigree.Draft) error {
-	out := plan{DryRun: true, Subject: subject, Changes: []change{}}
+// printPlan shows what drafts would change, and what do would send for it. They were
+// decided here by the same pure functions as on the server, which decides again when it is
+// for real.
+func (a *app) printPlan(subject string, drafts []pedigree.Draft, do func() error) error {
+	var sent []rehearsed
+	if len(drafts) > 0 {
+		var err error
+		if sent, err = a.rehearse(do); err != nil {
+			return err
+		}
+	}
+	out := plan{DryRun: true, Subject: subject, Changes: []change{}, Curl: curls(sent)}
 	var lines []string
 	for _, d := range drafts {
 		payload := map[string]json.RawMessage{}
@@ -50,21 +59,22 @@ func (a *app) printPlan(subject string, drafts []pedigree.Draft) error {
 		for _, line := range lines {
 			fmt.Fprintf(w, "would be recorded: %s\n", line)
 		}
+		writeCurl(w, sent)
 	}})
 }
 
 // deletion is how somebody says that a thing may go.
 type deletion struct {
-	reason      string
-	yes, dryRun bool
-	allow       bool // --allow-secrets
+	reason string
+	yes    bool
+	allow  bool // --allow-secrets
 }
 
-func (d *deletion) register(cmd *cobra.Command) {
+func (d *deletion) register(a *app, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&d.reason, "reason", "", "why; it stays in the log")
 	allowSecrets(cmd.Flags(), &d.allow)
 	cmd.Flags().BoolVar(&d.yes, "yes", false, "do it")
-	cmd.Flags().BoolVar(&d.dryRun, "dry-run", false, "show the plan, and do nothing")
+	a.dryRunFlag(cmd)
 }
 
 // check refuses a reason that looks like a secret.
@@ -78,27 +88,29 @@ func writePlan(w io.Writer, lines []string) {
 	}
 }
 
-// confirm shows the plan of a deletion and says whether to go on. On a terminal it asks
-// for the name; otherwise only --yes is an answer, and without it the command is
-// refused.
-func (a *app) confirm(d deletion, name string, lines []string) (bool, error) {
-	if d.yes && !d.dryRun {
-		return true, nil
+// confirm shows the plan of a deletion and does it where it may. On a terminal it asks for
+// the name; otherwise only --yes is an answer, and without it the command is refused. done
+// is false where it was not to be done.
+func (a *app) confirm(d deletion, name string, lines []string, do func() error) (done bool, err error) {
+	if d.yes && !a.dryRun {
+		return true, do()
 	}
-	if d.dryRun && !a.people() {
+	sent, err := a.rehearse(do)
+	if err != nil {
+		return false, err
+	}
+	show := func(w io.Writer) {
+		writePlan(w, lines)
+		writeCurl(w, sent)
+	}
+	if a.dryRun {
 		return false, a.print(answer{value: struct {
 			DryRun bool     `json:"dry_run"`
 			Plan   []string `json:"plan"`
-		}{true, lines}, names: []string{name}})
+			Curl   []string `json:"curl"`
+		}{true, lines, curls(sent)}, names: []string{name}, human: show})
 	}
-	out := a.stderr
-	if d.dryRun {
-		out = a.stdout
-	}
-	writePlan(out, lines)
-	if d.dryRun {
-		return false, nil
-	}
+	show(a.stderr)
 	refused := pedigree.Errorf(pedigree.CodeRefused, "nothing was deleted").WithFix("add --yes to delete %s", name)
 	if !terminal(a.stdin) || !terminal(a.stderr) {
 		return false, refused
@@ -108,5 +120,5 @@ func (a *app) confirm(d deletion, name string, lines []string) (bool, error) {
 	if strings.TrimSpace(typed) != name {
 		return false, refused
 	}
-	return true, nil
+	return true, do()
 }

@@ -29,7 +29,7 @@ func (a *app) readFile(name string) ([]byte, error) {
 
 func newPolicyApplyCommand(a *app) *cobra.Command {
 	var file string
-	var instance, dryRun bool
+	var instance bool
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Make a file the policy of the project, or of the instance",
@@ -64,21 +64,32 @@ a floor: it and the project's must both be satisfied. examples/policies has thre
 			if err != nil {
 				return err
 			}
-			applied, changed, err := c.ApplyPolicy(cmd.Context(), policy, dryRun)
+			applied, changed, err := c.ApplyPolicy(cmd.Context(), policy, a.dryRun)
 			if err != nil {
 				return f.place(err)
+			}
+			var sent []rehearsed
+			if a.dryRun && changed {
+				if sent, err = a.rehearse(func() error {
+					_, _, err := c.ApplyPolicy(cmd.Context(), policy, false)
+					return err
+				}); err != nil {
+					return err
+				}
 			}
 			out := struct {
 				Policy  pedigree.Policy `json:"policy"`
 				Changed bool            `json:"changed"`
 				DryRun  bool            `json:"dry_run,omitempty"`
-			}{applied, changed, dryRun}
+				Curl    []string        `json:"curl,omitempty"`
+			}{applied, changed, a.dryRun, curls(sent)}
 			return a.print(answer{value: out, names: []string{policy.Scope()}, human: func(w io.Writer) {
 				switch {
 				case !changed:
 					fmt.Fprintf(w, "the policy of %s is like that already\n", policy.Scope())
-				case dryRun:
+				case a.dryRun:
 					fmt.Fprintf(w, "would change the policy of %s\n", policy.Scope())
+					writeCurl(w, sent)
 				default:
 					fmt.Fprintf(w, "applied the policy of %s (version %d)\n", policy.Scope(), applied.Seq)
 				}
@@ -87,7 +98,7 @@ a floor: it and the project's must both be satisfied. examples/policies has thre
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "`FILE` with the policy in YAML; - is standard input")
 	cmd.Flags().BoolVar(&instance, "instance", false, "the instance's policy, instead of the project's")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check it, say whether anything would change, and do nothing")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -170,7 +181,7 @@ deployment would be refused.`,
 			if err != nil {
 				return err
 			}
-			return a.decision(&d, "deploying "+a.display(ref)+" to "+where)
+			return a.decision(&d, "deploying "+a.display(ref)+" to "+where, nil)
 		},
 	}
 	cmd.Flags().StringVar(&target, "target", "", "target, `ENV/NAME`")
@@ -206,17 +217,16 @@ func newPolicyRemoveCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ok, err := a.confirm(d, name, []string{fmt.Sprintf("the policy of %s goes: %s and its approval rule hold no more", name, count(len(p.Gates), "gate"))})
+			ok, err := a.confirm(d, name, []string{fmt.Sprintf("the policy of %s goes: %s and its approval rule hold no more", name, count(len(p.Gates), "gate"))}, func() error {
+				return c.RemovePolicy(cmd.Context(), scope, d.reason)
+			})
 			if err != nil || !ok {
-				return err
-			}
-			if err := c.RemovePolicy(cmd.Context(), scope, d.reason); err != nil {
 				return err
 			}
 			return a.print(answer{value: p, names: []string{name}, human: func(w io.Writer) { fmt.Fprintf(w, "removed the policy of %s\n", name) }})
 		},
 	}
-	d.register(cmd)
+	d.register(a, cmd)
 	cmd.Flags().BoolVar(&instance, "instance", false, "the instance's policy")
 	return cmd
 }

@@ -45,6 +45,7 @@ func newProjectCreateCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&description, "description", "", "what the project is for")
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"os/user"
@@ -37,7 +36,6 @@ type pushFlags struct {
 	noCapture        bool
 	noDiff           bool
 	noCreate         bool
-	dryRun           bool
 }
 
 func newPushCommand(a *app) *cobra.Command {
@@ -79,7 +77,7 @@ which flag fills each gap. pedigree amend fills them later.`,
 	flags.StringArrayVar(&f.exclude, "exclude", nil, "leave out files that match `GLOB` (repeat)")
 	flags.IntVar(&f.parallel, "parallel", 0, "files to hash and to send at the same time (default: by the machine)")
 	flags.BoolVar(&f.noCreate, "no-create", false, "fail where the model does not exist")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be registered, and do nothing")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -159,7 +157,7 @@ func (a *app) push(ctx context.Context, f *pushFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if f.dryRun {
+	if a.dryRun {
 		return a.planPush(ctx, p, captured.Notes)
 	}
 	if _, err := a.remember(ctx); err != nil {
@@ -344,33 +342,6 @@ func (f *pushFlags) linked(ctx context.Context, a *app) (pedigree.Artifact, erro
 	return art, nil
 }
 
-// rehearsal lets the questions of a push through and keeps its changes back, so that a
-// dry run knows what would be sent and registered from the push itself.
-type rehearsal struct {
-	next         http.RoundTripper
-	registration pedigree.Registration
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (r *rehearsal) RoundTrip(req *http.Request) (*http.Response, error) {
-	question := req.Method == http.MethodGet || strings.HasSuffix(req.URL.Path, "/blobs/missing")
-	if question {
-		return r.next.RoundTrip(req)
-	}
-	if req.Body != nil {
-		defer req.Body.Close()
-	}
-	if req.Method == http.MethodPost {
-		if err := json.NewDecoder(req.Body).Decode(&r.registration); err != nil {
-			return nil, err
-		}
-	}
-	return &http.Response{
-		Status: "201 Created", StatusCode: http.StatusCreated, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader("{}")), ContentLength: 2, Request: req,
-	}, nil
-}
-
 // pushPlan is the answer of push --dry-run.
 type pushPlan struct {
 	DryRun       bool                  `json:"dry_run"`
@@ -382,6 +353,7 @@ type pushPlan struct {
 	Uploaded     int64                   `json:"uploaded"`
 	Reused       int64                   `json:"reused"`
 	Completeness []pedigree.Completeness `json:"completeness"`
+	Curl         []string                `json:"curl"`
 }
 
 // planPush shows what a push would do.
@@ -395,27 +367,27 @@ func (a *app) planPush(ctx context.Context, p client.Push, notes []string) error
 	if err != nil && !create {
 		return err
 	}
-	r := &rehearsal{next: http.DefaultTransport}
-	cfg := a.registry.config
-	if cfg.HTTP != nil {
-		r.next = cfg.HTTP.Transport
-	}
-	cfg.HTTP, cfg.Project = &http.Client{Transport: r}, c.Project()
-	rehearsed, err := client.New(cfg)
+	var pushed client.Pushed
+	sent, err := a.rehearse(func() (err error) {
+		pushed, err = c.Push(ctx, p)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	pushed, err := rehearsed.Push(ctx, p)
-	if err != nil {
+	var reg pedigree.Registration
+	if err := json.Unmarshal(sent[len(sent)-1].Body, &reg); err != nil { // the uploads come before it
 		return err
 	}
-	if err := r.registration.Record.Normalize(); err != nil {
+	if err := reg.Record.Normalize(); err != nil {
 		return err
 	}
-	version := pedigree.Version{Record: r.registration.Record, Tags: r.registration.Tags}
+	nameUploads(sent, p.Path, reg.Record.Artifact.Files)
+	version := pedigree.Version{Record: reg.Record, Tags: reg.Tags}
 	out := pushPlan{
-		DryRun: true, Project: c.Project(), Model: p.Model, CreateModel: create, Registration: r.registration,
+		DryRun: true, Project: c.Project(), Model: p.Model, CreateModel: create, Registration: reg,
 		Uploaded: pushed.Uploaded, Reused: pushed.Reused, Completeness: version.Complete(true), // as the registry says it
+		Curl: curls(sent),
 	}
 	for _, n := range notes {
 		a.hint("note: %s", n)
@@ -426,14 +398,15 @@ func (a *app) planPush(ctx context.Context, p client.Push, notes []string) error
 			fmt.Fprintf(w, "would create the model %s\n", name)
 		}
 		fmt.Fprintf(w, "would register the next version of %s\n", name)
-		fmt.Fprintf(w, "%s\n", artifactLine(r.registration.Record.Artifact, fmt.Sprintf("; %s to upload", size(&out.Uploaded))))
-		for _, alias := range r.registration.Aliases {
+		fmt.Fprintf(w, "%s\n", artifactLine(reg.Record.Artifact, fmt.Sprintf("; %s to upload", size(&out.Uploaded))))
+		for _, alias := range reg.Aliases {
 			fmt.Fprintf(w, "%s would name it\n", a.display(pedigree.Reference{Project: out.Project, Model: out.Model, Alias: alias}))
 		}
 		page := page{w}
-		a.recordLines(page, &r.registration.Record)
-		page.line("tags", pairs(r.registration.Tags))
+		a.recordLines(page, &reg.Record)
+		page.line("tags", pairs(reg.Tags))
 		fmt.Fprint(w, completenessLine(out.Completeness))
+		writeCurl(w, sent)
 	}})
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -257,13 +259,28 @@ func TestVersionOf(t *testing.T) {
 
 func TestConfirm(t *testing.T) {
 	a, stdout, stderr := newTestApp()
-	if ok, err := a.confirm(deletion{yes: true}, "fraud/7", []string{"x"}); !ok || err != nil || stderr.Len() > 0 {
-		t.Errorf("--yes: got %v, %v", ok, err)
+	sent := 0
+	do := func() error {
+		req := httptest.NewRequest(http.MethodDelete, "/api/v1/x?reason=it%27s+old", http.NoBody)
+		resp, err := a.rehearsal.before(req)
+		if resp == nil && err == nil {
+			sent++
+		}
+		return err
 	}
-	if ok, err := a.confirm(deletion{yes: true, dryRun: true}, "fraud/7", []string{"it goes"}); ok || err != nil || stdout.String() != "- it goes\n" {
-		t.Errorf("--dry-run: got %v, %v, %q", ok, err, stdout)
+	a.rehearsal.address = "http://127.0.0.1:8080"
+	if ok, err := a.confirm(deletion{yes: true}, "fraud/7", []string{"x"}, do); !ok || err != nil || stderr.Len() > 0 || sent != 1 {
+		t.Errorf("--yes: got %v, %v, sent %d", ok, err, sent)
 	}
-	if ok, err := a.confirm(deletion{}, "fraud/7", []string{"it goes"}); ok || exitCode(err) != exitRefused || stderr.String() != "- it goes\n" {
-		t.Errorf("no terminal: got %v, %v, %q", ok, err, stderr)
+	const plan = "- it goes\nthe same with curl:\n  curl --fail-with-body -X DELETE 'http://127.0.0.1:8080/api/v1/x?reason=it%27s+old'\n"
+	if ok, err := a.confirm(deletion{}, "fraud/7", []string{"it goes"}, do); ok || exitCode(err) != exitRefused || stderr.String() != plan || sent != 1 {
+		t.Errorf("no terminal: got %v, %v, %q, sent %d", ok, err, stderr, sent)
+	}
+	a.dryRun, a.rehearsal.on = true, true
+	if ok, err := a.confirm(deletion{yes: true}, "fraud/7", []string{"it goes"}, do); ok || err != nil || stdout.String() != plan || sent != 1 {
+		t.Errorf("--dry-run: got %v, %v, %q, sent %d", ok, err, stdout, sent)
+	}
+	if a.rehearsal.stopped {
+		t.Error("what was shown in a plan is shown again")
 	}
 }

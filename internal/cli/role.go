@@ -84,6 +84,7 @@ func newRoleGrantCommand(a *app) *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -117,6 +118,7 @@ func newRoleRevokeCommand(a *app) *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 

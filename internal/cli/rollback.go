@@ -17,7 +17,8 @@ func newRollbackCommand(a *app) *cobra.Command {
 	var rollback pedigree.Rollback
 	var incident string
 	var over overrideFlags
-	var yes, dryRun, allow bool
+	var yes, allow bool
+	var current currentFlag
 	cmd := &cobra.Command{
 		Use:   "rollback ENV/NAME",
 		Short: "Go back to what ran on a target before, after its checks",
@@ -45,6 +46,10 @@ passes over one check. It needs nothing but the registry.`,
 			if rollback.Incident, err = pedigree.ParseSafeURI(incident); err != nil {
 				return err
 			}
+			ifCurrent, err := current.version(cmd)
+			if err != nil {
+				return err
+			}
 			rollback.Reason, rollback.Overrides = over.reason, over.overrides()
 			c, err := a.client(cmd.Context())
 			if err != nil {
@@ -54,15 +59,41 @@ passes over one check. It needs nothing but the registry.`,
 			if err != nil {
 				return err
 			}
+			if err := pedigree.CheckCurrent(name, plan.From, "", ifCurrent); err != nil {
+				return err
+			}
 			doing := "rolling " + string(name) + " back to " + a.deployed(&plan.To)
-			if dryRun {
-				if err := a.print(answer{value: plan, names: []string{plan.To.ID}, human: func(w io.Writer) { a.rollbackPage(w, &plan) }}); err != nil {
+			rollback.To = plan.To.ID // what is shown is what is done
+			if plan.From != nil {
+				rollback.IfCurrent = plan.From.ID
+			}
+			var d pedigree.Deployment
+			back := func() (err error) {
+				d, err = c.Rollback(cmd.Context(), name, rollback)
+				return err
+			}
+			var sent []rehearsed // nothing where it would be refused
+			if plan.Decision.Err(doing) == nil {
+				if sent, err = a.rehearse(back); err != nil {
+					return err
+				}
+			}
+			show := func(w io.Writer) {
+				a.rollbackPage(w, &plan)
+				writeCurl(w, sent)
+			}
+			if a.dryRun {
+				out := struct {
+					pedigree.RollbackPlan
+					Curl []string `json:"curl"`
+				}{plan, curls(sent)}
+				if err := a.print(answer{value: out, names: []string{plan.To.ID}, human: show}); err != nil {
 					return err
 				}
 				return plan.Decision.Err(doing)
 			}
 			if a.people() {
-				a.rollbackPage(a.stderr, &plan)
+				show(a.stderr)
 			}
 			if err := plan.Decision.Err(doing); err != nil {
 				return err
@@ -78,12 +109,7 @@ passes over one check. It needs nothing but the registry.`,
 					return refused
 				}
 			}
-			rollback.To = plan.To.ID // what was shown is what is done
-			if plan.From != nil {
-				rollback.IfCurrent = plan.From.ID
-			}
-			d, err := c.Rollback(cmd.Context(), name, rollback)
-			if err != nil {
+			if err := back(); err != nil {
 				return err
 			}
 			return a.print(answer{value: d, names: []string{d.ID}, human: func(w io.Writer) { a.deploymentDone(w, &d) }})
@@ -91,10 +117,11 @@ passes over one check. It needs nothing but the registry.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&rollback.To, "to", "", "what to go back to: a version (fraud/5) or a deployment (dep_…)")
+	current.register(f, "only if this `VERSION` is active there now; 0 for none")
 	over.register(f, "why; it stays in the log")
 	f.StringVar(&incident, "incident", "", "`URL` of the incident")
 	f.BoolVar(&yes, "yes", false, "do it")
-	f.BoolVar(&dryRun, "dry-run", false, "show the plan, and do nothing")
+	a.dryRunFlag(cmd)
 	allowSecrets(f, &allow)
 	return cmd
 }

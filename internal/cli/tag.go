@@ -49,7 +49,7 @@ func newTagCommand(a *app) *cobra.Command {
 	cmd.Flags().StringArrayVar(&edit.remove, "rm", nil, "remove the tag `KEY` (repeat)")
 	cmd.Flags().StringVar(&description, "description", "", "what to know of it, in Markdown")
 	allowSecrets(cmd.Flags(), &allow)
-	cmd.Flags().BoolVar(&edit.dryRun, "dry-run", false, "show what would change, and do nothing")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -58,14 +58,13 @@ type tagEdit struct {
 	tags        map[string]string
 	remove      []string
 	description *string // nil: it stays
-	dryRun      bool
 }
 
 func (a *app) tagModel(ctx context.Context, ref pedigree.Reference, e tagEdit) error {
 	if err := a.enter(ref.Project); err != nil {
 		return err
 	}
-	return a.editModel(ctx, ref.Model, pedigree.ModelEdit{Tags: e.tags, Description: e.description}, e.remove, e.dryRun)
+	return a.editModel(ctx, ref.Model, pedigree.ModelEdit{Tags: e.tags, Description: e.description}, e.remove)
 }
 
 func (a *app) tagVersion(ctx context.Context, ref pedigree.Reference, e tagEdit) error {
@@ -78,23 +77,29 @@ func (a *app) tagVersion(ctx context.Context, ref pedigree.Reference, e tagEdit)
 		return err
 	}
 	name := a.reference(v.Project, v.Model, v.Number)
-	if e.dryRun {
+	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
+	var steps []func() error
+	if len(e.tags) > 0 || e.description != nil {
+		steps = append(steps, func() (err error) {
+			v, err = c.EditVersion(ctx, fixed, pedigree.VersionEdit{Tags: e.tags, Description: e.description}, nil)
+			return err
+		})
+	}
+	for _, key := range e.remove {
+		steps = append(steps, func() (err error) {
+			v, err = c.UntagVersion(ctx, fixed, key)
+			return err
+		})
+	}
+	if a.dryRun {
 		drafts, err := e.decide(&v)
 		if err != nil {
 			return err
 		}
-		return a.printPlan(name, drafts)
+		return a.printPlan(name, drafts, func() error { return a.each(steps...) })
 	}
-	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
-	if len(e.tags) > 0 || e.description != nil {
-		if v, err = c.EditVersion(ctx, fixed, pedigree.VersionEdit{Tags: e.tags, Description: e.description}, nil); err != nil {
-			return err
-		}
-	}
-	for _, key := range e.remove {
-		if v, err = c.UntagVersion(ctx, fixed, key); err != nil {
-			return err
-		}
+	if err := a.each(steps...); err != nil {
+		return err
 	}
 	return a.print(answer{value: v, names: []string{name}, human: func(w io.Writer) {
 		fmt.Fprintln(w, printable(words([]string{name, "", pairs(v.Tags)})))

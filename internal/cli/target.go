@@ -147,6 +147,7 @@ the first instance says that it runs it; without, it is active at once.`,
 		},
 	}
 	f.register(cmd.Flags())
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -185,6 +186,7 @@ func newTargetEditCommand(a *app) *cobra.Command {
 		},
 	}
 	f.register(cmd.Flags())
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -389,17 +391,16 @@ func newTargetDeleteCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ok, err := a.confirm(d, string(name), []string{"target " + string(name) + " leaves every list; its history stays, and its name is free"})
+			ok, err := a.confirm(d, string(name), []string{"target " + string(name) + " leaves every list; its history stays, and its name is free"}, func() error {
+				return c.DeleteTarget(cmd.Context(), name, d.reason)
+			})
 			if err != nil || !ok {
-				return err
-			}
-			if err := c.DeleteTarget(cmd.Context(), name, d.reason); err != nil {
 				return err
 			}
 			return a.print(answer{value: t, names: []string{string(name)}, human: func(w io.Writer) { fmt.Fprintf(w, "deleted target %s\n", name) }})
 		},
 	}
-	d.register(cmd)
+	d.register(a, cmd)
 	return cmd
 }
 

@@ -90,6 +90,7 @@ project alone: risk/contributor.`,
 	}
 	cmd.Flags().StringVar(&spec.Account, "account", "", "the `NAME` of the account; your own without it")
 	addToken(cmd, &spec, &scopes, &expires)
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -182,7 +183,7 @@ func moment(t *time.Time) string {
 }
 
 func newTokenRevokeCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     "revoke TOKEN",
 		Short:   "End a token at once, on every server",
 		Example: `  pedigree token revoke tok_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f`,
@@ -203,4 +204,6 @@ func newTokenRevokeCommand(a *app) *cobra.Command {
 			return a.print(answer{value: value, names: []string{args[0]}, human: func(w io.Writer) { fmt.Fprintf(w, "revoked %s\n", args[0]) }})
 		},
 	}
+	a.dryRunFlag(cmd)
+	return cmd
 }

@@ -113,6 +113,7 @@ URL must be https and public, unless the operator allows others (serve --webhook
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&inactive, "inactive", false, "send nothing until it is switched on")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -332,6 +333,7 @@ switches its webhook off.`,
 	cmd.Flags().BoolVar(&allTypes, "all-types", false, "every type of event")
 	cmd.Flags().BoolVar(&allModels, "all-models", false, "every model")
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the log")
+	a.dryRunFlag(cmd)
 	return cmd
 }
 
@@ -359,22 +361,19 @@ func newWebhookRemoveCommand(a *app, s *webhookScope) *cobra.Command {
 			if q := w.Queue; q != nil && q.Pending+q.Dead > 0 {
 				plan = append(plan, fmt.Sprintf("what waits (%s) and what was given up (%d) is forgotten", count(int(q.Pending), "event"), q.Dead))
 			}
-			ok, err := a.confirm(d, w.ID, plan)
+			ok, err := a.confirm(d, w.ID, plan, func() error { return c.DeleteWebhook(cmd.Context(), s.project(a), w.ID, d.reason) })
 			if err != nil || !ok {
-				return err
-			}
-			if err := c.DeleteWebhook(cmd.Context(), s.project(a), w.ID, d.reason); err != nil {
 				return err
 			}
 			return a.printWebhook(&w, "deleted webhook %s")
 		},
 	}
-	d.register(cmd)
+	d.register(a, cmd)
 	return cmd
 }
 
 func newWebhookTestCommand(a *app, s *webhookScope) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "test WEBHOOK",
 		Short: "Send an example to a webhook's receiver, and show its answer",
 		Long: `Test sends a signed webhook.test to the receiver, now, also while the webhook is off. It is
@@ -401,6 +400,8 @@ no delivery and is not tried again. The exit code is 1 where the receiver did no
 			return pedigree.Errorf(pedigree.CodeUnavailable, "the receiver did not take it: %s", got.Error)
 		},
 	}
+	a.dryRunFlag(cmd)
+	return cmd
 }
 
 // outcomeOf says in a word or two what became of an attempt.
@@ -469,7 +470,7 @@ delivered is shown for a week, what was given up for a month.`,
 }
 
 func newWebhookRedeliverCommand(a *app, s *webhookScope) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "redeliver WEBHOOK EVENT...",
 		Short: "Send events again, at once and whatever became of them",
 		Long: `Redeliver makes deliveries wait again, with the ids that they had: a receiver knows those
@@ -484,23 +485,29 @@ that it has seen. They wait for no earlier event.`,
 			}
 			list := pedigree.List[pedigree.WebhookDelivery]{Items: []pedigree.WebhookDelivery{}}
 			var names []string
+			var steps []func() error
 			for _, text := range args[1:] {
 				seq, err := strconv.ParseInt(text, 10, 64)
 				if err != nil || seq < 0 {
 					return pedigree.Errorf(pedigree.CodeInvalid, "%q is not the number of an event", cut(text, 60))
 				}
-				d, err := c.Redeliver(cmd.Context(), s.project(a), args[0], seq)
-				if err != nil {
-					return err
-				}
-				list.Items = append(list.Items, d)
 				names = append(names, text)
+				steps = append(steps, func() error {
+					d, err := c.Redeliver(cmd.Context(), s.project(a), args[0], seq)
+					list.Items = append(list.Items, d)
+					return err
+				})
+			}
+			if err := a.each(steps...); err != nil {
+				return err
 			}
 			return a.print(answer{value: list, names: names, human: func(w io.Writer) {
 				fmt.Fprintf(w, "%s of %s will be sent again\n", count(len(names), "event"), args[0])
 			}})
 		},
 	}
+	a.dryRunFlag(cmd)
+	return cmd
 }
 
 func newWebhookRotateCommand(a *app, s *webhookScope) *cobra.Command {
@@ -536,5 +543,6 @@ receiver can change over without missing one; --grace 0s ends the old one now.`,
 	cmd.Flags().DurationVar(&grace, "grace", grace, "how long the old secret signs beside the new one")
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the log")
 	allowSecrets(cmd.Flags(), &allow)
+	a.dryRunFlag(cmd)
 	return cmd
 }

@@ -29,7 +29,7 @@ func (r *Registrar) Deploy(ctx context.Context, p pedigree.Principal, ref pedigr
 		if err := w.at(ctx, target); err != nil {
 			return decision{}, err
 		}
-		if err := checkCurrent(w.place, w.version.ModelID, ifCurrent); err != nil {
+		if err := pedigree.CheckCurrent(target, w.place.Current(), w.version.ModelID, ifCurrent); err != nil {
 			return decision{}, err
 		}
 		drafts, err := w.deploy(ctx, p, deploy)
@@ -39,24 +39,6 @@ func (r *Registrar) Deploy(ctx context.Context, p pedigree.Principal, ref pedigr
 		return pedigree.Deployment{}, err
 	}
 	return r.opened(ctx, appended)
-}
-
-// checkCurrent compares what stands at a place with what the caller believes: a version of
-// the model that is to be deployed, or nothing.
-func checkCurrent(place *pedigree.Place, modelID string, ifCurrent *pedigree.VersionNumber) error {
-	if ifCurrent == nil {
-		return nil
-	}
-	n, current := pedigree.VersionNumber(0), "nothing is deployed at "+string(place.Target.Name)
-	if d := place.Current(); d != nil {
-		n, current = d.Version, string(place.Target.Name)+" runs "+d.Reference().String()
-	}
-	if d := place.Current(); n == *ifCurrent && (d == nil || d.ModelID == modelID) {
-		return nil
-	}
-	e := pedigree.Errorf(pedigree.CodeConflict, "%s, not what you expected", current).WithFix("look with: pedigree which %s", place.Target.Name)
-	e.Current = current
-	return e
 }
 
 // deploy decides a deployment of w's version at w's place, with the amendment of the
