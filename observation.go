@@ -46,6 +46,10 @@ type Instance struct {
 	// longer than the target allows.
 	Matches bool `json:"matches"`
 	Silent  bool `json:"silent,omitempty"`
+	// LagsSince is since when it runs something else than is desired: since that is
+	// desired, or since it began to run what it runs, whichever is later; nil where it
+	// matches.
+	LagsSince *time.Time `json:"lags_since,omitempty"`
 }
 
 // TargetStatus is a target with what is desired there and what was seen.
@@ -64,10 +68,14 @@ type TargetStatus struct {
 	// or was not looked at yet.
 	Rollback  *Readiness `json:"rollback,omitempty"`
 	Instances []Instance `json:"instances,omitempty"`
-	// Lagging and Silent count instances.
-	Lagging int   `json:"lagging,omitempty"`
-	Silent  int   `json:"silent,omitempty"`
-	AsOf    int64 `json:"as_of"`
+	// Lagging and Silent count instances; none is counted twice.
+	Lagging int `json:"lagging,omitempty"`
+	Silent  int `json:"silent,omitempty"`
+	// LaggingSince is since when the one that lags longest does, SilentSince when the one
+	// that is silent longest was last heard.
+	LaggingSince *time.Time `json:"lagging_since,omitempty"`
+	SilentSince  *time.Time `json:"silent_since,omitempty"`
+	AsOf         int64      `json:"as_of"`
 	Named
 }
 
@@ -157,18 +165,46 @@ type Finding struct {
 	Notes          []string `json:"notes,omitempty"`
 }
 
-// Compare says of each instance whether it runs what it should, and whether it has been
-// silent for too long, and counts them.
+// desiredSince is since when instances are to run what is desired; the zero time where
+// nothing is.
+func (s *TargetStatus) desiredSince() time.Time {
+	switch d := s.Desired(); {
+	case d == nil:
+		return time.Time{}
+	case d.ActiveAt != nil:
+		return *d.ActiveAt
+	default:
+		return d.OpenedAt
+	}
+}
+
+// Compare says of each instance whether it runs what it should, since when not, and whether
+// it has been silent for too long, and counts them.
 func (s *TargetStatus) Compare(now time.Time) {
-	s.Lagging, s.Silent = 0, 0
+	s.Lagging, s.Silent, s.LaggingSince, s.SilentSince = 0, 0, nil, nil
+	desired := s.desiredSince()
+	earlier := func(since **time.Time, t time.Time) {
+		if *since == nil || t.Before(**since) {
+			*since = &t
+		}
+	}
 	for k := range s.Instances {
 		i := &s.Instances[k]
 		i.Matches, i.Silent = s.wanted(i), now.Sub(i.SeenAt) > s.Target.Silence()
+		if i.LagsSince = nil; !i.Matches {
+			since := i.Since
+			if since.Before(desired) {
+				since = desired
+			}
+			i.LagsSince = &since
+		}
 		switch {
 		case i.Silent:
 			s.Silent++
+			earlier(&s.SilentSince, i.SeenAt)
 		case !i.Matches:
 			s.Lagging++
+			earlier(&s.LaggingSince, *i.LagsSince)
 		}
 	}
 }

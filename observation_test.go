@@ -152,3 +152,66 @@ func TestCompare(t *testing.T) {
 	s.Compare(testNow)
 	checkEqual(t, "nothing desired", s.Lagging, 5)
 }
+
+// TestLagsSince: since what is desired became so, or since an instance began to run
+// something else; and of a target, the longest.
+func TestLagsSince(t *testing.T) {
+	at := func(minutes int) time.Time { return testNow.Add(time.Duration(minutes) * time.Minute) }
+	deployment := func(role DeploymentRole, state DeploymentState, n VersionNumber, opened, active int) *Deployment {
+		d := testDeployment(role, state)
+		d.Version, d.OpenedAt, d.ActiveAt = n, at(opened), nil
+		if state == DeploymentActive {
+			since := at(active)
+			d.ActiveAt = &since
+		}
+		return d
+	}
+	current := deployment(RolePrimary, DeploymentActive, 7, -31, -30)
+	next := deployment(RolePrimary, DeploymentPending, 8, -10, 0)
+	next.Confirm = ConfirmObservation
+	reported := deployment(RolePrimary, DeploymentPending, 8, -10, 0)
+	reported.Confirm = ConfirmReport
+	instance := func(n VersionNumber, since, seen int) Instance {
+		return Instance{ModelID: "mdl_fraud", Version: n, Since: at(since), SeenAt: at(seen)}
+	}
+	const never = 1
+	for _, tt := range []struct {
+		name             string
+		current, pending *Deployment
+		barred           string
+		others           []Deployment
+		instances        []Instance
+		each             []int // minutes, never for an instance that matches
+		lagging, silent  int
+	}{
+		{"all is well", current, nil, "", nil, []Instance{instance(7, -29, 0)}, []int{never}, never, never},
+		{"it has not followed", current, nil, "", nil, []Instance{instance(6, -90, 0)}, []int{-30}, -30, never},
+		{"it ran something else since", current, nil, "", nil, []Instance{instance(6, -5, 0)}, []int{-5}, -5, never},
+		{"the longest of several", current, nil, "", nil, []Instance{instance(6, -5, 0), instance(6, -90, 0), instance(7, -29, 0), instance(5, -8, 0)}, []int{-5, -30, never, -8}, -30, never},
+		{"who is silent is not among those who lag", current, nil, "", nil, []Instance{instance(6, -90, -20), instance(6, -5, 0), instance(7, -29, -6)}, []int{-30, -5, never}, -5, -20},
+		{"what waits to be seen is desired", current, next, "", nil, []Instance{instance(7, -29, 0), instance(8, -3, 0)}, []int{-10, never}, -10, never},
+		{"what waits for a report is not", current, reported, "", nil, []Instance{instance(7, -29, 0), instance(6, -90, 0)}, []int{never, -30}, -30, never},
+		{"what waits and is barred is not", current, next, "fraud/8 was withdrawn", nil, []Instance{instance(7, -29, 0), instance(8, -3, 0)}, []int{never, -3}, -3, never},
+		{"a canary is wanted", current, nil, "", []Deployment{*deployment(RoleCanary, DeploymentActive, 9, -4, -4)}, []Instance{instance(9, -3, 0)}, []int{never}, never, never},
+		{"nothing is desired", nil, nil, "", nil, []Instance{instance(7, -29, 0)}, []int{-29}, -29, never},
+		{"nobody is there", current, nil, "", nil, nil, nil, never, never},
+	} {
+		s := TargetStatus{Current: tt.current, Pending: tt.pending, Barred: tt.barred, Others: tt.others, Instances: tt.instances}
+		for range 2 { // looking again changes nothing
+			s.Compare(testNow)
+			minutes := func(since *time.Time) int {
+				if since == nil {
+					return never
+				}
+				return int(since.Sub(testNow) / time.Minute)
+			}
+			var each []int
+			for i := range s.Instances {
+				each = append(each, minutes(s.Instances[i].LagsSince))
+			}
+			checkEqual(t, tt.name+": each lags since", each, tt.each)
+			checkEqual(t, tt.name+": lagging since", minutes(s.LaggingSince), tt.lagging)
+			checkEqual(t, tt.name+": silent since", minutes(s.SilentSince), tt.silent)
+		}
+	}
+}

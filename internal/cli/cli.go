@@ -98,6 +98,10 @@ started. A reference names a version:
   risk/fraud/7        the same in the project risk
   target:prod/fraud-api   what is deployed at that target
 
+With --dry-run, a command that changes something shows what it would change and changes
+nothing. Its plan names the curl line that does the same; in it, $PEDIGREE_TOKEN stands for
+your token, and $PEDIGREE_URL for the server of a registry that none was named for.
+
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 refused by a rule or a
 precondition, 5 conflict, 130 interrupted.`,
 		Example: `  pedigree push fraud ./model --metric auc=0.93 --data train=s3://lake/fraud/2026-10

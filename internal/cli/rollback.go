@@ -72,8 +72,8 @@ passes over one check. It needs nothing but the registry.`,
 				d, err = c.Rollback(cmd.Context(), name, rollback)
 				return err
 			}
-			var sent []rehearsed // nothing where it would be refused
-			if plan.Decision.Err(doing) == nil {
+			var sent []rehearsed // nothing where it would be refused, or is done at once
+			if (a.dryRun || !yes) && plan.Decision.Err(doing) == nil {
 				if sent, err = a.rehearse(back); err != nil {
 					return err
 				}

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -347,6 +349,7 @@ func (a *app) statusPage(w io.Writer, s *pedigree.TargetStatus) {
 
 func (a *app) instanceTable(instances []pedigree.Instance) lines {
 	t := a.newTable("instance", "runs", "since (UTC)", "last seen (UTC)", "")
+	ago := func(t time.Time) string { return " " + humanize.RelTime(t, a.now(), "ago", "from now") }
 	for _, i := range instances {
 		runs := i.Digest.Short()
 		if i.Version != 0 {
@@ -357,9 +360,11 @@ func (a *app) instanceTable(instances []pedigree.Instance) lines {
 		state := "ok"
 		switch {
 		case i.Silent:
-			state = "silent"
-		case !i.Matches:
+			state = "silent since" + ago(i.SeenAt)
+		case !i.Matches && i.LagsSince == nil: // an older server does not tell
 			state = "lags"
+		case !i.Matches:
+			state = "lags since " + stamp(*i.LagsSince) + "," + ago(*i.LagsSince)
 		}
 		t.row(i.Instance, runs, stamp(i.Since), stamp(i.SeenAt), state)
 	}

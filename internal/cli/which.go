@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/pedigree-ml/pedigree"
@@ -217,7 +219,7 @@ func (a *app) statusOfAll(ctx context.Context) error {
 		case s.Protected:
 			back = "not checked yet"
 		}
-		t.row(s.Target.Name, desired, len(s.Instances), s.Lagging, s.Silent, back, checked)
+		t.row(s.Target.Name, desired, len(s.Instances), a.countSince(s.Lagging, s.LaggingSince), a.countSince(s.Silent, s.SilentSince), back, checked)
 	}
 	return a.print(answer{value: list, names: names, asOf: a.asOf(ctx, at), human: func(w io.Writer) {
 		if len(names) == 0 {
@@ -226,6 +228,14 @@ func (a *app) statusOfAll(ctx context.Context) error {
 		}
 		t.write(w, "")
 	}})
+}
+
+// countSince is how many instances do something, and since when the first of them does.
+func (a *app) countSince(n int, since *time.Time) string {
+	if since == nil {
+		return strconv.Itoa(n)
+	}
+	return fmt.Sprintf("%d, since %s", n, humanize.RelTime(*since, a.now(), "ago", "from now"))
 }
 
 // periodFlags are a time, as the user says it.

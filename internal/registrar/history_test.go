@@ -535,7 +535,7 @@ func (r *registry) cards(add func(v any, err error)) {
 // from them, and the digests and the salts of the log, which are random.
 var timely = []string{
 	`"created_at":`, `"from":`, `"to":`, `"time":`, `"record_digest":`, `"at":`, `"applied_at":`, `"opened_at":`, `"active_at":`, `"ended_at":`, `"met_at":`,
-	`"started_at":`, `"finished_at":`, `"since":`, `"seen_at":`, `"silent":`, `"lagging":`, `"lead_time_seconds":`, `"time_to_restore_seconds":`,
+	`"started_at":`, `"finished_at":`, `"since":`, `"seen_at":`, `"silent":`, `"lagging":`, `"lags_since":`, `"lagging_since":`, `"silent_since":`, `"lead_time_seconds":`, `"time_to_restore_seconds":`,
 	`"envelope":`, `"leaf":`, `"salt":`, `"commitment":`,
 }
 

@@ -30,6 +30,8 @@ var (
 	targetReady   = prometheus.NewDesc("pedigree_target_rollback_ready", "Whether a protected target could go back (1) or not (0), as of its last check.", targetLabels, nil)
 	targetChecked = prometheus.NewDesc("pedigree_target_rollback_checked_timestamp_seconds", "When the files of what a rollback would restore were last read and compared.", targetLabels, nil)
 	targetSeen    = prometheus.NewDesc("pedigree_target_instances", "Instances that report what they run: what is desired (ok), something else (lags), or that say nothing any more (silent).", append(targetLabels, "state"), nil)
+	targetLags    = prometheus.NewDesc("pedigree_target_lagging_timestamp_seconds", "Since when the instance that lags longest does; absent where none lags.", targetLabels, nil)
+	targetSilent  = prometheus.NewDesc("pedigree_target_silent_timestamp_seconds", "When the instance that is silent longest was last heard; absent where none is silent.", targetLabels, nil)
 	targetRuns    = prometheus.NewDesc("pedigree_target_deployed_info", "The version that is active as primary; the value is 1.", append(targetLabels, "model", "version"), nil)
 	targetActive  = prometheus.NewDesc("pedigree_target_deployed_timestamp_seconds", "When what is active as primary became so.", targetLabels, nil)
 	targetPending = prometheus.NewDesc("pedigree_target_pending_timestamp_seconds", "Since when a primary deployment waits to be confirmed; absent where none does.", targetLabels, nil)
@@ -37,7 +39,7 @@ var (
 
 // Describe implements [prometheus.Collector].
 func (c *targetCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{targetReady, targetChecked, targetSeen, targetRuns, targetActive, targetPending} {
+	for _, d := range []*prometheus.Desc{targetReady, targetChecked, targetSeen, targetLags, targetSilent, targetRuns, targetActive, targetPending} {
 		out <- d
 	}
 }
@@ -63,6 +65,12 @@ func (c *targetCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(targetSeen, float64(len(s.Instances)-s.Lagging-s.Silent), project, target, "ok")
 		gauge(targetSeen, float64(s.Lagging), project, target, "lags")
 		gauge(targetSeen, float64(s.Silent), project, target, "silent")
+		if s.LaggingSince != nil {
+			gauge(targetLags, seconds(*s.LaggingSince), project, target)
+		}
+		if s.SilentSince != nil {
+			gauge(targetSilent, seconds(*s.SilentSince), project, target)
+		}
 		if d := s.Current; d != nil {
 			gauge(targetRuns, 1, project, target, string(d.Model), d.Version.String())
 			gauge(targetActive, seconds(*d.ActiveAt), project, target)
