@@ -495,3 +495,27 @@ func candidate(current *Deployment, history []Deployment) *Deployment {
 func standing(all []Deployment) []Deployment {
 	return slices.DeleteFunc(slices.Clone(all), func(d Deployment) bool { return !d.Live() })
 }
+
+// TestCheckCurrent compares what a caller believes with what is there.
+func TestCheckCurrent(t *testing.T) {
+	seven := testDeployment(RolePrimary, DeploymentActive)
+	n := func(v VersionNumber) *VersionNumber { return &v }
+	for _, tt := range []struct {
+		name     string
+		current  *Deployment
+		modelID  string
+		expected *VersionNumber
+		want     ErrorCode
+	}{
+		{"no belief", seven, "mdl_fraud", nil, ""},
+		{"what is there", seven, "mdl_fraud", n(7), ""},
+		{"whatever the model", seven, "", n(7), ""},
+		{"another model's", seven, "mdl_churn", n(7), CodeConflict},
+		{"another version", seven, "mdl_fraud", n(6), CodeConflict},
+		{"nothing, and there is something", seven, "mdl_fraud", n(0), CodeConflict},
+		{"nothing", nil, "mdl_fraud", n(0), ""},
+		{"something, and there is nothing", nil, "mdl_fraud", n(7), CodeConflict},
+	} {
+		checkCode(t, tt.name, CheckCurrent("prod/fraud-api", tt.current, tt.modelID, tt.expected), tt.want)
+	}
+}

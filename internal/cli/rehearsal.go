@@ -43,7 +43,7 @@ type rehearsed struct {
 	Method string          `json:"method"`
 	Path   string          `json:"path"` // with its query
 	Body   json.RawMessage `json:"body,omitempty"`
-	Curl   string          `json:"curl"`
+	Curl   string          `json:"-"` // the line that sends it
 	// upload says that the body are bytes from elsewhere.
 	upload bool
 }
@@ -154,8 +154,9 @@ func writeCurl(w io.Writer, sent []rehearsed) {
 		return
 	}
 	fmt.Fprintln(w, "the same with curl:")
-	uploads := 0
+	uploads, unnamed := 0, false
 	for i := range sent {
+		unnamed = unnamed || strings.Contains(sent[i].Curl, " -T "+uploadFile+" ")
 		if sent[i].upload {
 			if uploads++; uploads > maxUploadLines {
 				continue
@@ -165,6 +166,9 @@ func writeCurl(w io.Writer, sent []rehearsed) {
 		if more := uploads - maxUploadLines; more > 0 && !sent[i].upload {
 			fmt.Fprintf(w, "  (before the last: %s more like the first)\n", count(more, "upload"))
 		}
+	}
+	if unnamed {
+		fmt.Fprintf(w, "  (%s: a file with the bytes of that digest)\n", uploadFile)
 	}
 }
 
