@@ -169,6 +169,13 @@ func TestBeforeChange(t *testing.T) {
 	if _, err := c.PlanRollback(t.Context(), "prod/fraud-api", pedigree.Rollback{}); errors.Is(err, refused) || err == nil {
 		t.Errorf("the plan of a rollback: got %v, want the registry's own refusal", err)
 	}
+	if _, err := c.WhichPrediction(t.Context(), pedigree.Prediction{}, pedigree.At{}); errors.Is(err, refused) {
+		t.Error("asking which version a prediction is of was taken for a change")
+	}
+	must(c.CheckPredictions(t.Context(), "", strings.NewReader("{}\n")))(t)
+	if _, err := c.VerifyVersion(t.Context(), ref, pedigree.At{}); errors.Is(err, refused) {
+		t.Error("checking the bytes of a version was taken for a change")
+	}
 	if len(seen) > 0 {
 		t.Fatalf("questions were taken for changes: %q", seen)
 	}

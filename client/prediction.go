@@ -29,7 +29,7 @@ func (c *Client) WhichPrediction(ctx context.Context, p pedigree.Prediction, at 
 	if p.Project != "" {
 		c = c.In(p.Project)
 	}
-	return ask[pedigree.List[pedigree.Finding]](ctx, c, request{method: http.MethodPost, path: c.projectPath("predictions", "which"), query: asOf(at), in: p.Head(), safe: true})
+	return ask[pedigree.List[pedigree.Finding]](ctx, c, request{method: http.MethodPost, path: c.projectPath("predictions", "which"), query: asOf(at), in: p.Head(), reads: true})
 }
 
 // CheckPredictions has the registry check the lines of a log, one JSON object a line, and
@@ -49,6 +49,6 @@ func (c *Client) CheckPredictions(ctx context.Context, target pedigree.TargetNam
 	return ask[pedigree.PredictionCheck](ctx, c, request{
 		method: http.MethodPost, path: c.projectPath("predictions", "check"), query: set(url.Values{}, "target", string(target)),
 		header: http.Header{"Content-Type": {"application/x-ndjson"}},
-		open:   func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }, size: int64(len(text)), safe: true,
+		open:   func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }, size: int64(len(text)), reads: true,
 	})
 }
