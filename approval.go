@@ -583,7 +583,10 @@ func (v *Version) approvalCheck(rules []ApprovalRule) (Check, bool) {
 		a = &Approval{State: ApprovalNone}
 	}
 	ref, need, have := v.Reference(), Need(rules), a.Have
-	request := "pedigree request " + ref.String()
+	request, approve := "pedigree request "+ref.String(), "pedigree approve "+ref.String()
+	if !allowAuthor(rules) {
+		approve += " (somebody else than its authors)"
+	}
 	if !allowAuthor(rules) { // what was allowed when an author approved may not be any more
 		have -= a.authors
 	}
@@ -595,15 +598,15 @@ func (v *Version) approvalCheck(rules []ApprovalRule) (Check, bool) {
 	case have >= need:
 		return passed(CheckApproval, "%d of %d approve it", have, need), true
 	case a.Have >= need:
-		return failed(CheckApproval, "pedigree approve "+ref.String()+" (somebody else than its authors)", "%d of %d approve it: what its authors say does not count any more", have, need), true
+		return failed(CheckApproval, approve, "%d of %d approve it: what its authors say does not count any more", have, need), true
 	case a.Refused != nil: // asked again, or amended since
-		return failed(CheckApproval, "pedigree approve "+ref.String()+" (somebody else than its authors)", "%s was %s; %d of %d approve it since", ref, a.Refused.why(), have, need), true
+		return failed(CheckApproval, approve, "%s was %s; %d of %d approve it since", ref, a.Refused.why(), have, need), true
 	case a.State == ApprovalOutOfDate:
 		return failed(CheckApproval, request, "the approval of %s is stale: its record was amended since", ref), true
 	case a.State == ApprovalExpired:
 		return failed(CheckApproval, request, "the approval of %s has expired", ref), true
 	case a.State == ApprovalAsked || a.Have > 0:
-		return failed(CheckApproval, "pedigree approve "+ref.String()+" (somebody else than its authors)", "%d of %d approve it; it waits", have, need), true
+		return failed(CheckApproval, approve, "%d of %d approve it; it waits", have, need), true
 	}
 	return failed(CheckApproval, request, "%s needs the approval of %d, and nobody was asked", ref, need), true
 }

@@ -571,6 +571,11 @@ func TestApprovalCheck(t *testing.T) {
 			t.Errorf("%s: got %q, fix %q", tt.name, c.Message, c.Fix)
 		}
 	}
+	asked := &Version{Model: "fraud", Number: 7, Approval: at(ApprovalAsked, 0)}
+	c, _ := asked.approvalCheck([]ApprovalRule{lax})
+	checkEqual(t, "fix where authors may approve", c.Fix, "pedigree approve fraud/7")
+	c, _ = asked.approvalCheck(one)
+	checkEqual(t, "fix where they may not", c.Fix, "pedigree approve fraud/7 (somebody else than its authors)")
 }
 
 // TestFoldApprovalErased: a comment or conditions that were erased are empty, and the

@@ -132,21 +132,22 @@ func (d *Decision) Override(overrides []Override) error {
 }
 
 // Err is nil where nothing stops the decision, and otherwise [CodeRefused] with every
-// failed check and the command that mends the first; doing says what was tried.
+// failed check and what mends each; doing says what was tried.
 func (d *Decision) Err(doing string) error {
 	failed := d.Failed()
 	if len(failed) == 0 {
 		return nil
 	}
-	var texts []string
+	var texts, fixes []string
 	for _, c := range failed {
 		texts = append(texts, c.Name+": "+c.Message)
+		if c.Fix != "" && !slices.Contains(fixes, c.Fix) {
+			fixes = append(fixes, c.Fix)
+		}
 	}
 	e := Errorf(CodeRefused, "%s is refused: %s", doing, strings.Join(texts, "; "))
-	for _, c := range failed {
-		if c.Fix != "" {
-			return e.WithFix("%s", c.Fix)
-		}
+	if len(fixes) > 0 {
+		e = e.WithFix("%s", strings.Join(fixes, "; "))
 	}
 	return e
 }

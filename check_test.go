@@ -69,6 +69,12 @@ func TestDecisionErr(t *testing.T) {
 	checkCode(t, "no checks", (&Decision{}).Err("deploying"), "")
 }
 
+// TestDecisionErrFixes: a refusal names what mends each check that failed, once.
+func TestDecisionErrFixes(t *testing.T) {
+	d := Decision{Checks: []Check{failed("approval", "ask", "none"), failed("auc", "train longer", "AUC fell"), failed("f1", "train longer", "F1 fell")}}
+	checkEqual(t, "error", d.Err("deploying").Error(), "deploying is refused: approval: none; auc: AUC fell; f1: F1 fell; ask; train longer")
+}
+
 // TestCheckTexts: what stands in a message is no format.
 func TestCheckTexts(t *testing.T) {
 	d := Decision{Checks: []Check{failed("x", "mend 100%d", "100%% of %s", "50%s")}}

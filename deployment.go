@@ -283,7 +283,7 @@ func (p *Place) Activate(d *Deployment, v *Version, note string) ([]Draft, error
 	case DeploymentActive:
 		return nil, nil
 	}
-	return nil, Errorf(CodeRefused, "deployment %s is %s and can't become active", d.ID, d.State).
+	return nil, Errorf(CodeRefused, "deployment %s is %s and can't become active", d.ID, strings.ReplaceAll(string(d.State), "_", " ")).
 		WithFix("pedigree deploy %s --to %s", d.Reference(), d.Target)
 }
 

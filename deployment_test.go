@@ -171,8 +171,13 @@ func TestDeploymentSteps(t *testing.T) {
 		check("mark", tt.marked, drafts, err)
 		checkEqual(t, string(tt.state), d.Live(), tt.state == DeploymentPending || tt.state == DeploymentActive)
 	}
-	p, d := testPlace(ConfirmReport, ""), testDeployment(RolePrimary, DeploymentPending)
-	_, err := p.Activate(d, &Version{}, "a\x00")
+	p, d := testPlace(ConfirmReport, ""), testDeployment(RolePrimary, DeploymentRolledBack)
+	_, err := p.Activate(d, &Version{}, "")
+	if !strings.Contains(err.Error(), "is rolled back and can't become active") {
+		t.Errorf("a state is said in words: got %v", err)
+	}
+	d = testDeployment(RolePrimary, DeploymentPending)
+	_, err = p.Activate(d, &Version{}, "a\x00")
 	checkCode(t, "activate with NUL", err, CodeInvalid)
 	_, err = d.Fail("a\x00", "")
 	checkCode(t, "fail with NUL", err, CodeInvalid)

@@ -3,14 +3,12 @@ package pedigree
 import "strings"
 
 // Nearest returns the candidate that s is most likely a misspelling of, or "" where
-// none is near: within a third of its length in edits.
+// none is near: within a third of its length in edits, or one.
 func Nearest(s string, candidates []string) string {
-	best, least := "", len([]rune(s))/3+1
+	best, least := "", max(1, len([]rune(s))/3)+1
 	for _, c := range candidates {
-		if d := editDistance([]rune(s), []rune(c)); d <= least && c != s {
-			if d < least || best == "" {
-				best, least = c, d
-			}
+		if d := editDistance([]rune(s), []rune(c)); d < least && c != s {
+			best, least = c, d
 		}
 	}
 	return best

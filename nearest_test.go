@@ -1,6 +1,9 @@
 package pedigree
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestMisspelt(t *testing.T) {
 	commands := []string{"push", "pull", "ls", "rm", "show", "history"}
@@ -19,6 +22,27 @@ func TestMisspelt(t *testing.T) {
 	} {
 		if got := Misspelt(tt.in, commands, 4); got != tt.want {
 			t.Errorf("%q: got %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for _, tt := range []struct{ in, candidate, want string }{
+		{"prod/fraud-ap", "prod/fraud-api", "prod/fraud-api"},
+		{"prod/nix", "prod/y", ""},
+		{"auk", "auc", "auc"},
+		{"ls", "rs", "rs"},
+		{"foo", "for", "for"},
+		{"foo", "fur", ""},
+		{"fraud", "fraud", ""},
+		{"ownr", "owner", "owner"},
+		{"metrcis", "metrics", "metrics"},
+		{"prodution", "production", "production"},
+		{"", "owner", ""},
+		{strings.Repeat("x", 50), "owner", ""},
+	} {
+		if got := Nearest(tt.in, []string{"zzzzzzzzzzzz", tt.candidate}); got != tt.want {
+			t.Errorf("%s with %s: got %q, want %q", tt.in, tt.candidate, got, tt.want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 )
@@ -107,19 +106,5 @@ func TestError(t *testing.T) {
 		{Errorf(CodeCorrupt, "outer: %w", Errorf(CodeInvalid, "inner")), CodeCorrupt},
 	} {
 		checkCode(t, "CodeOf", tt.err, tt.want)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	candidates := []string{"owner", "metrics", "production", "champion"}
-	for _, tt := range []struct{ in, want string }{
-		{"ownr", "owner"},
-		{"metrcis", "metrics"},
-		{"prodution", "production"},
-		{"xyz", ""},
-		{"", ""},
-		{strings.Repeat("x", 50), ""},
-	} {
-		checkEqual(t, tt.in, Nearest(tt.in, candidates), tt.want)
 	}
 }

@@ -40,7 +40,8 @@ type Gate struct {
 	Expr string `json:"expr"`
 	// Message says to people what is wrong where it is false.
 	Message string `json:"message,omitempty"`
-	// Fix is what to do about it: mostly a command.
+	// Fix is what to do about it: mostly a command. The word REF in it stands for the
+	// version that is judged.
 	Fix string `json:"fix,omitempty"`
 	// Environments are where it holds, as patterns of [path.Match]; none means
 	// everywhere.

@@ -131,7 +131,11 @@ func (r Receivers) CheckAddr(u *url.URL, addr netip.Addr) error {
 		return nil
 	}
 	if !public(addr) {
-		return Errorf(CodeRefused, "webhooks don't go to private addresses, and %s is one: %s", clip(u.Hostname()), addr).WithFix(allowFix, addr)
+		which := clip(u.Hostname()) + " is one"
+		if u.Hostname() != addr.String() {
+			which += ": " + addr.String()
+		}
+		return Errorf(CodeRefused, "webhooks don't go to private addresses, and %s", which).WithFix(allowFix, addr)
 	}
 	if u.Scheme != "https" {
 		return Errorf(CodeRefused, "webhooks are sent by https; %s would be read on the way", clip(u.Hostname())).WithFix(allowFix, u.Hostname())

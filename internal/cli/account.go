@@ -130,7 +130,13 @@ func newAccountListCommand(a *app) *cobra.Command {
 				names = append(names, acc.Label())
 				t.row(acc.Label(), acc.Kind, acc.ActsForName, accountState(acc), stamp(acc.CreatedAt), a.who(acc.CreatedBy))
 			}
-			err = a.print(answer{value: list, names: names, human: func(w io.Writer) { t.write(w, "") }})
+			err = a.print(answer{value: list, names: names, human: func(w io.Writer) {
+				if len(names) == 0 {
+					fmt.Fprintln(w, "no accounts: whoever reaches this registry may do everything; pedigree admin init makes the first one")
+					return
+				}
+				t.write(w, "")
+			}})
 			a.more(list.Next, limit)
 			return err
 		},

@@ -247,8 +247,10 @@ func (a *app) checkLines(w io.Writer, checks []pedigree.Check, replaces string) 
 		if c.Expr != "" && c.State != pedigree.CheckPassed {
 			fmt.Fprintf(w, "    %s\n", printable(c.Expr))
 		}
-		for _, v := range c.Values {
-			fmt.Fprintf(w, "    %s = %s\n", printable(v.Path), printable(string(v.Value)))
+		for _, v := range c.Values { // what the message tells is not told twice
+			if read := v.Path + " = " + string(v.Value); !strings.Contains(c.Message, read) {
+				fmt.Fprintf(w, "    %s\n", printable(read))
+			}
 		}
 		if c.Reason != "" {
 			fmt.Fprintf(w, "    overridden because: %s\n", printable(c.Reason))

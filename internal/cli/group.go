@@ -116,6 +116,7 @@ func newGroupDeleteCommand(a *app) *cobra.Command {
 	var d deletion
 	cmd := &cobra.Command{
 		Use:     "delete NAME",
+		Aliases: []string{"rm"},
 		Short:   "End a group, and all that was granted to it",
 		Example: `  pedigree group delete risk --yes`,
 		Args:    args(1, 1),
@@ -129,7 +130,7 @@ func newGroupDeleteCommand(a *app) *cobra.Command {
 				return err
 			}
 			ok, err := a.confirm(d, string(g.Name), []string{
-				fmt.Sprintf("the group %s ends, and %s lose what it gave them", g.Name, count(len(g.Members), "member")),
+				fmt.Sprintf("the group %s ends, and with it what it gave to %s", g.Name, count(len(g.Members), "member")),
 			}, func() error { return c.DeleteGroup(cmd.Context(), g.ID) })
 			if err != nil || !ok {
 				return err

@@ -82,8 +82,10 @@ func (a *app) importMLflow(ctx context.Context, from string, opts importer.Optio
 	}
 	report, err := importer.MLflow(ctx, there, here, opts)
 	bar.stop()
-	if printErr := a.printImport(&report); err == nil {
-		err = printErr
+	if err == nil || len(report.Models) > 0 { // of a server that did not answer there is nothing to tell
+		if printErr := a.printImport(&report); err == nil {
+			err = printErr
+		}
 	}
 	if err != nil {
 		if ctx.Err() != nil {

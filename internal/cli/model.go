@@ -134,6 +134,9 @@ func newModelEditCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if reflect.ValueOf(edit).IsZero() && len(remove) == 0 {
+				return pedigree.Errorf(pedigree.CodeInvalid, "say what to change").WithFix("pedigree model edit --help lists the flags")
+			}
 			return a.editModel(cmd.Context(), name, edit, remove)
 		},
 	}

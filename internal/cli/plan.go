@@ -111,11 +111,11 @@ func (a *app) confirm(d deletion, name string, lines []string, do func() error) 
 		}{true, lines, curls(sent)}, names: []string{name}, human: show})
 	}
 	show(a.stderr)
-	refused := pedigree.Errorf(pedigree.CodeRefused, "nothing was deleted").WithFix("add --yes to delete %s", name)
+	refused := pedigree.Errorf(pedigree.CodeRefused, "nothing was changed").WithFix("add --yes to do it")
 	if !terminal(a.stdin) || !terminal(a.stderr) {
 		return false, refused
 	}
-	fmt.Fprintf(a.stderr, "type %s to delete it: ", name)
+	fmt.Fprintf(a.stderr, "type %s to do it: ", name)
 	typed, _ := bufio.NewReader(a.stdin).ReadString('\n')
 	if strings.TrimSpace(typed) != name {
 		return false, refused

@@ -84,7 +84,11 @@ func (a *app) nearProject(ctx context.Context, c *client.Client, name string) st
 	if n := pedigree.Misspelt(name, names, 5); n != "" {
 		return "did you mean " + n + "?"
 	}
-	return "pedigree project ls lists them; pedigree project create " + name + " makes it"
+	fix := "pedigree project ls lists those that you may see, and -p NAME works in one; pedigree project create " + name + " makes it"
+	if _, err := c.In(a.home).Model(ctx, pedigree.Name(name), pedigree.At{}); err == nil {
+		fix = "a version of the model " + name + " is a number, as in " + name + "/7; " + fix
+	}
+	return fix
 }
 
 func nearAlias(ctx context.Context, c *client.Client, model pedigree.Name, alias string) string {

@@ -108,7 +108,10 @@ func (a *app) source(text string) (client.Source, error) {
 		return client.Source{Target: name}, a.enter(project)
 	}
 	ref, err := pedigree.ParseReference(text)
-	if err == nil && ref.Alias == "" {
+	if err == nil && ref.Alias == "" && ref.Version == 0 && ref.Digest == "" {
+		err = pedigree.Errorf(pedigree.CodeInvalid, "sync follows a target or an alias, and %s is neither", ref).
+			WithFix("write target:ENV/NAME or %s@ALIAS", ref)
+	} else if err == nil && ref.Alias == "" {
 		err = pedigree.Errorf(pedigree.CodeInvalid, "%s never names another version: there is nothing to follow", ref).
 			WithFix("write target:ENV/NAME or MODEL@ALIAS; one version is fetched by: pedigree pull %s DEST", ref)
 	}

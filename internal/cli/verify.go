@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -334,6 +335,21 @@ func (a *app) verifyVersion(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	subject, unread := full, ""
+	if !slices.ContainsFunc(checks, func(c pedigree.FileCheck) bool { return c.Path == "(manifest)" }) {
+		v, err := c.Version(ctx, fixed, at)
+		if err != nil {
+			return err
+		}
+		why, fix := "it has no artifact", "pedigree show %s shows what is recorded of it"
+		if v.Record.Artifact.Kind == pedigree.ArtifactLinked {
+			why, fix = "its artifact is linked", "pedigree show %s gives its URI"
+		}
+		if len(checks) == 0 {
+			return pedigree.Errorf(pedigree.CodeUnsupported, "nothing of %s is stored here to be read again: %s", full, why).WithFix(fix, full)
+		}
+		subject, unread = "the evidence of "+full, "; "+why+", and no file of one was read"
+	}
 	bad := 0
 	var bytes int64
 	names := []string{}
@@ -351,7 +367,7 @@ func (a *app) verifyVersion(ctx context.Context, name string) error {
 	}
 	err = a.print(answer{value: pedigree.List[pedigree.FileCheck]{Items: checks, AsOf: resolved.AsOf}, names: names, human: func(w io.Writer) {
 		if bad == 0 {
-			fmt.Fprintf(w, "ok  %s is whole: %s of it read, %s\n", full, count(len(checks), "piece"), size(&bytes))
+			fmt.Fprintf(w, "ok  %s is whole: %s of it read, %s%s\n", subject, count(len(checks), "piece"), size(&bytes), unread)
 			return
 		}
 		t.write(w, "")

@@ -315,6 +315,9 @@ switches its webhook off.`,
 			if on || off {
 				edit.Active = &on
 			}
+			if edit == (pedigree.WebhookEdit{Reason: reason}) {
+				return pedigree.Errorf(pedigree.CodeInvalid, "say what to change").WithFix("pedigree webhook edit --help lists the flags")
+			}
 			c, err := a.client(cmd.Context())
 			if err != nil {
 				return err

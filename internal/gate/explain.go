@@ -147,11 +147,15 @@ func (e *explanation) absentEvidence() []string {
 	return out
 }
 
+// placeholder is what stands for the version in a gate's own fix: who writes a policy does
+// not know which version it will judge.
+var placeholder = regexp.MustCompile(`\bREF\b`)
+
 // fix is what to do about a gate that fails: what the gate says, or the command that fills
 // what is missing, or where to look.
 func (e *explanation) fix() string {
 	if e.gate.Fix != "" {
-		return e.gate.Fix
+		return placeholder.ReplaceAllLiteralString(e.gate.Fix, quoted(e.in.Version.Reference().String()))
 	}
 	var commands commands
 	for _, kind := range e.absentEvidence() {

@@ -318,6 +318,10 @@ func TestMessages(t *testing.T) {
 	if out := Evaluate(t.Context(), "risk", gates[:1], sample()); out[0].Name != "auc" {
 		t.Errorf("got name %s", out[0].Name)
 	}
+	stated := []pedigree.Gate{{Name: "card", Expr: `owner == ""`, Fix: "pedigree amend REF --evidence card=PREFIX (REF again)"}}
+	if out := Evaluate(t.Context(), "risk", stated, sample()); out[0].Fix != "pedigree amend fraud/7 --evidence card=PREFIX (fraud/7 again)" {
+		t.Errorf("REF stands for the version that is judged: got fix %s", out[0].Fix)
+	}
 	if out := Evaluate(t.Context(), "risk", nil, sample()); len(out) != 0 {
 		t.Errorf("got %v", out)
 	}

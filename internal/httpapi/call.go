@@ -51,7 +51,10 @@ func (c *call) parseQuery(allowed map[string]bool) error {
 			if near := pedigree.Nearest(name, names); near != "" {
 				return e.WithFix("did you mean %s?", near)
 			}
-			return e
+			if len(names) == 0 {
+				return e.WithFix("leave it out: there are none")
+			}
+			return e.WithFix("there are %s", strings.Join(names, ", "))
 		case len(values) > 1 && !many:
 			return invalid("the query parameter %s is there %d times", name, len(values))
 		}

@@ -67,13 +67,15 @@ func checkProblems(t *testing.T, r *registry) {
 		code                     pedigree.ErrorCode
 		detail, fix              string
 	}{
-		{"unknown path", "GET", "/api/v1/nothing", "", 404, "not_found", "there is nothing at /api/v1/nothing", ""},
+		{"unknown path", "GET", "/api/v1/nothing", "", 404, "not_found", "there is nothing at /api/v1/nothing", "/api/v1/openapi.json lists what there is"},
 		{"unknown path above", "GET", "/api/v2/projects", "", 404, "not_found", "", ""},
 		{"method", "PUT", "/api/v1/projects", "{}", 405, "invalid", "PUT is not a method of /api/v1/projects", "it has GET, HEAD, POST"},
 		{"misspelt model", "GET", base + "/fruad", "", 404, "not_found", "there is no model fruad in project default", "did you mean fraud?"},
 		{"before the record", "GET", base + "/fraud?as_of=1999-01-01", "", 404, "not_recorded", "", ""},
 		{"bad moment", "GET", base + "/fraud?as_of=yesterday", "", 400, "invalid", `query parameter as_of: "yesterday" is not a moment`, ""},
 		{"misspelt parameter", "GET", base + "/fraud?asof=1", "", 400, "invalid", `there is no query parameter "asof" here`, "did you mean as_of?"},
+		{"unknown parameter", "GET", base + "/fraud?colour=red", "", 400, "invalid", `there is no query parameter "colour" here`, "there are as_of"},
+		{"parameter where none is", "GET", "/api/v1/log/keys?colour=red", "", 400, "invalid", `there is no query parameter "colour" here`, "leave it out: there are none"},
 		{"doubled parameter", "GET", base + "?limit=1&limit=2", "", 400, "invalid", "the query parameter limit is there 2 times", ""},
 		{"bad limit", "GET", base + "?limit=ten", "", 400, "invalid", `query parameter limit: "ten" is not a whole number of at least 1`, ""},
 		{"bad cursor", "GET", base + "?cursor=x", "", 400, "invalid", "", "begin again without a cursor"},

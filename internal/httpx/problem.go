@@ -131,7 +131,7 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p Problem, err error) 
 
 // NotFound answers a path that is none of ours.
 func NotFound(w http.ResponseWriter, r *http.Request) {
-	WriteError(w, r, pedigree.Errorf(pedigree.CodeNotFound, "there is nothing at %s", clip(r.URL.Path)))
+	WriteError(w, r, pedigree.Errorf(pedigree.CodeNotFound, "there is nothing at %s", clip(r.URL.Path)).WithFix("/api/v1/openapi.json lists what there is"))
 }
 
 // NotAllowed answers a method that a path does not have; allow lists those it has.

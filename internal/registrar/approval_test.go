@@ -388,7 +388,8 @@ func TestConditions(t *testing.T) {
 			return err
 		}
 		want(t, "where it holds", deploy("dev/fraud"), "")
-		mustRefuse(t, "where it does not", deploy("prod/fraud"), pedigree.CodeRefused, "condition/"+v.Approval.Conditions[0].ID, "a condition of the approval does not hold")
+		mustRefuse(t, "where it does not", deploy("prod/fraud"), pedigree.CodeRefused, "condition/"+v.Approval.Conditions[0].ID, `a condition of the approval does not hold: target.name.startsWith("dev/"): target.name = "prod/fraud"`,
+			"do as it says, or let whoever set it approve again without it: pedigree approve fraud/1")
 		note := v.Approval.Conditions[1]
 		v, err = r.MeetCondition(ctx, by("bob"), fraud(1), note.ID, "watched")
 		if err != nil || !v.Approval.Conditions[1].Met || v.Approval.Conditions[1].MetBy != "bob" || v.Approval.Conditions[1].Comment != "watched" {

@@ -264,7 +264,10 @@ func (w *weighing) judge(ctx context.Context, deploy pedigree.Deploy) (pedigree.
 		var conditions []pedigree.Gate
 		for _, c := range a.Conditions {
 			if c.Expr != "" {
-				conditions = append(conditions, pedigree.Gate{Name: pedigree.CheckCondition + "/" + c.ID, Expr: c.Expr, Message: "a condition of the approval does not hold"})
+				conditions = append(conditions, pedigree.Gate{
+					Name: pedigree.CheckCondition + "/" + c.ID, Expr: c.Expr, Message: "a condition of the approval does not hold: " + c.Expr,
+					Fix: "do as it says, or let whoever set it approve again without it: pedigree approve REF",
+				})
 			}
 		}
 		checks = append(checks, gate.Evaluate(ctx, "", conditions, in)...)
