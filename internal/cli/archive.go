@@ -35,9 +35,11 @@ func newRestoreCommand(a *app) *cobra.Command {
 	var reason string
 	var allow bool
 	cmd := &cobra.Command{
-		Use:               "restore REF",
-		Short:             "Show an archived version in lists again",
-		Example:           `  pedigree restore fraud/3`,
+		Use:   "restore REF",
+		Short: "Undo archive or withdraw",
+		Long:  `Restore shows an archived version in lists again, and lets a withdrawn one be used again.`,
+		Example: `  pedigree restore fraud/3
+  pedigree restore fraud/7 --reason "it was another data set"`,
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeReferences,
 		RunE: func(cmd *cobra.Command, args []string) error {

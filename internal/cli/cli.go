@@ -91,11 +91,11 @@ code, image and data made it, how well it did, and everything that happened to i
 Without --url it works on the registry in your data directory; nothing has to be
 started. A reference names a version:
 
-  fraud               the newest version of the model fraud
-  fraud/7             version 7
-  fraud@production    where the alias production points
-  fraud@sha256:…      the version that holds these bytes
-  risk/fraud/7        the same in the project risk
+  fraud                   the newest version of the model fraud
+  fraud/7                 version 7
+  fraud@production        where the alias production points
+  fraud@sha256:…          the version that holds these bytes
+  risk/fraud/7            the same in the project risk
   target:prod/fraud-api   what is deployed at that target
 
 With --dry-run, a command that changes something shows what it would change and changes

@@ -28,9 +28,10 @@ func newLogCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log [REF|MODEL]",
 		Short: "Read the log: everything that ever happened, newest first",
-		Long: `Log lists the events of the registry, or of one model or version; what was deleted is
-named by its id (mdl_…). Every change is one event, and the log is tamper-evident:
-pedigree verify proves that nothing in it was changed or removed.`,
+		Long: `Log lists the events of the registry, of every project, or those of one model or version;
+what was deleted is named by its id (mdl_…). Those of one project: pedigree changes -p PROJECT.
+Every change is one event, and the log is tamper-evident: pedigree verify proves that nothing
+in it was changed or removed.`,
 		Example: `  pedigree log --limit 20
   pedigree log fraud --type alias
   pedigree log --after 1200 -o json

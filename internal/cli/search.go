@@ -11,14 +11,15 @@ func newSearchCommand(a *app) *cobra.Command {
 	q := client.Query{}
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "search FILTER",
+		Use:   "search [FILTER]",
 		Short: "Find versions by what is recorded of them",
 		Long: `Search lists the versions that a filter chooses, in MLflow's grammar with OR, NOT and
 parentheses. It looks at tags.KEY, params.KEY, metrics.KEY, data.uri, data.ROLE.digest,
 code.commit, runtime.image, run.id, artifact.digest, file.digest, parent, evidence.kind,
 owner, target, description, model, project, version, alias, created_at, created_by,
 archived, complete and more; "What can be searched" in docs/api.md has the whole list.
-Archived versions are found only where the filter asks for them.`,
+Archived versions are found only where the filter asks for them. Without a FILTER it lists
+all the others.`,
 		Example: `  pedigree search "metrics.auc > 0.9 AND tags.team = 'risk'"
   pedigree search "data.digest = 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'" --all-projects
   pedigree search "model = 'fraud' AND created_at > '-30d'" --order "metrics.auc DESC" --limit 5`,

@@ -143,7 +143,10 @@ const index = `Pedigree: a model registry, the durable handoff record between tr
   /readyz                  whether it can reach its database and its files
   /metrics                 figures for Prometheus
 
-On the command line:       pedigree --url http://%s ls
+On the command line:       pedigree --url http://%[1]s ls
+From MLflow:               export MLFLOW_TRACKING_URI=http://%[1]s
+                           The "View run at" links that its clients print lead here: there are no pages
+                           of runs and models; "pedigree show" and MLflow's own clients show them.
 `
 
 // serveIndex tells a person with a browser what this is.
