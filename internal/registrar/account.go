@@ -78,7 +78,7 @@ func (r *Registrar) CreateAccount(ctx context.Context, p pedigree.Principal, spe
 			return decision{}, err
 		}
 		if _, err := tx.Account(ctx, string(spec.Name)); err == nil {
-			return decision{}, pedigree.Errorf(pedigree.CodeExists, "account %s exists", spec.Name)
+			return decision{}, pedigree.Errorf(pedigree.CodeExists, "account %s exists", spec.Name).WithFix("pedigree account edit %s", spec.Name)
 		} else if pedigree.CodeOf(err) != pedigree.CodeNotFound {
 			return decision{}, err
 		}

@@ -99,7 +99,16 @@ func (d *dialect) translate(err error, doing string) error {
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
+		const refused = "PostgreSQL refuses the connection: %s"
 		switch {
+		case pg.Code == "3D000":
+			name := "NAME"
+			if c := (*pgconn.ConnectError)(nil); errors.As(err, &c) {
+				name = c.Config.Database
+			}
+			return pedigree.Errorf(pedigree.CodeUnavailable, refused, pg.Message).WithFix("create it (createdb %s), or correct the URL of --database", name)
+		case strings.HasPrefix(pg.Code, "28"):
+			return pedigree.Errorf(pedigree.CodeUnavailable, refused, pg.Message).WithFix("correct user and password in the URL of --database")
 		case pg.Code == "40001" || pg.Code == "40P01" || strings.HasPrefix(pg.Code, "53") || strings.HasPrefix(pg.Code, "57") || strings.HasPrefix(pg.Code, "08"):
 			return pedigree.Errorf(pedigree.CodeUnavailable, "the database can't answer now: %w", err).WithFix("try again")
 		}
