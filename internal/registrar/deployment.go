@@ -149,15 +149,8 @@ func (r *Registrar) changeDeployment(ctx context.Context, p pedigree.Principal, 
 }
 
 // waitingVersion reads the version of a deployment that is about to become active. The
-// decision rests on what was said of it.
+// decision rests on what was said of it, and on how many must approve.
 func waitingVersion(ctx context.Context, tx *sqlstore.Tx, d *pedigree.Deployment) (*pedigree.Version, error) {
-	projectID, err := tx.ProjectID(ctx, d.Project)
-	if err != nil {
-		return nil, err
-	}
-	if err := tx.WatchPolicies(ctx, projectID); err != nil { // they say how many must approve again
-		return nil, err
-	}
 	v, err := tx.Version(ctx, d.Project, d.Model, d.ModelID, d.Version)
 	return &v, err
 }
@@ -350,7 +343,7 @@ func (h handle) held(ctx context.Context, tx *sqlstore.Tx, projectID string, pro
 	if h.alias == "" && !pedigree.ActiveStage(h.stage) {
 		return false, nil, nil
 	}
-	policies, err := watchedPolicies(ctx, tx, projectID, project)
+	policies, err := tx.Policies(ctx, projectID, project)
 	if err != nil {
 		return false, nil, err
 	}
@@ -393,6 +386,7 @@ func ties(ctx context.Context, tx *sqlstore.Tx, targets []string, m *pedigree.Mo
 		if len(there) == 0 {
 			vacant = append(vacant, tie{place: place})
 		}
+		var by *pedigree.Deployment // what stands before what stood
 		for i := range there {
 			same := there[i].ModelID == m.ID
 			if !same {
@@ -400,10 +394,12 @@ func ties(ctx context.Context, tx *sqlstore.Tx, targets []string, m *pedigree.Mo
 					return nil, err
 				}
 			}
-			if same {
-				tied = append(tied, tie{place, &there[i]})
-				break
+			if same && (by == nil || !by.Live()) {
+				by = &there[i]
 			}
+		}
+		if by != nil {
+			tied = append(tied, tie{place, by})
 		}
 	}
 	if len(tied) > 0 {
@@ -555,7 +551,7 @@ func unused(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedi
 	if err := standsAlone(ctx, tx, modelID, n); err != nil {
 		return err
 	}
-	policies, err := watchedPolicies(ctx, tx, projectID, project)
+	policies, err := tx.Policies(ctx, projectID, project)
 	if err != nil {
 		return err
 	}

@@ -644,6 +644,26 @@ func TestTiedFor(t *testing.T) {
 	})
 }
 
+// TestTiedWaiting: an alias stays while a deployment waits at its target, also where another
+// of the model was there before and has ended.
+func TestTiedWaiting(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, database string) {
+		ctx, r := t.Context(), mustOpen(t, database)
+		r.mustPush(t, 2)
+		r.mustTarget(t, "prod/fraud", pedigree.TargetSpec{Alias: "production", Confirm: pedigree.ConfirmReport})
+		first := r.mustDeploy(t, 1, "prod/fraud", pedigree.Deploy{})
+		if _, err := r.ReportDeployment(ctx, me, first.ID, pedigree.DeploymentReport{State: pedigree.DeploymentActive}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.EndDeployment(ctx, me, first.ID, "retired"); err != nil {
+			t.Fatal(err)
+		}
+		r.mustDeploy(t, 2, "prod/fraud", pedigree.Deploy{})
+		remove := func() error { return r.RemoveAlias(ctx, me, "default", "fraud", "production", nil, "") }
+		mustRefuse(t, "remove", remove(), pedigree.CodeRefused, "tied to prod/fraud, where fraud/2 is pending")
+	})
+}
+
 // TestTiedAliasRight: whoever moves a tied or protected alias must have the right to deploy.
 func TestTiedAliasRight(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, database string) {

@@ -167,7 +167,7 @@ func (r *Registrar) guardModel(ctx context.Context, tx *sqlstore.Tx, p pedigree.
 		default:
 			continue
 		}
-		policies, err := watchedPolicies(ctx, tx, pr.ID, pr.Name)
+		policies, err := tx.Policies(ctx, pr.ID, pr.Name)
 		if err != nil {
 			return err
 		}

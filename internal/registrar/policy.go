@@ -26,9 +26,6 @@ func (r *Registrar) ApplyPolicy(ctx context.Context, p pedigree.Principal, polic
 		if err != nil {
 			return decision{}, err
 		}
-		if err := tx.WatchPolicies(ctx, id); err != nil {
-			return decision{}, err
-		}
 		before, err := ownPolicy(ctx, tx, id, policy.Project)
 		if err != nil {
 			return decision{}, err
@@ -58,9 +55,6 @@ func (r *Registrar) RemovePolicy(ctx context.Context, p pedigree.Principal, proj
 		}
 		id, err := scopeOf(ctx, tx, project)
 		if err != nil {
-			return decision{}, err
-		}
-		if err := tx.WatchPolicies(ctx, id); err != nil {
 			return decision{}, err
 		}
 		before, err := ownPolicy(ctx, tx, id, project)
@@ -189,16 +183,8 @@ func (r *Registrar) weighing(ctx context.Context, tx *sqlstore.Tx, ref pedigree.
 	if w.model, err = tx.Model(ctx, ref.Project, id); err != nil {
 		return nil, err
 	}
-	w.policies, err = watchedPolicies(ctx, tx, w.projectID, ref.Project)
+	w.policies, err = tx.Policies(ctx, w.projectID, ref.Project)
 	return w, err
-}
-
-// watchedPolicies are the policies that hold for a project; the decision rests on them.
-func watchedPolicies(ctx context.Context, tx *sqlstore.Tx, projectID string, project pedigree.ProjectName) (pedigree.Policies, error) {
-	if err := tx.WatchPolicies(ctx, projectID); err != nil {
-		return nil, err
-	}
-	return tx.Policies(ctx, projectID, project)
 }
 
 // at names the target of the version's project, and what stands there.

@@ -48,15 +48,12 @@ func (r *Registrar) PlanRollback(ctx context.Context, p pedigree.Principal, proj
 // [pedigree.CodeRefused] with every check that failed and was not overridden.
 func (r *Registrar) Rollback(ctx context.Context, p pedigree.Principal, project pedigree.ProjectName, target pedigree.TargetName, rollback pedigree.Rollback) (pedigree.Deployment, error) {
 	appended, err := r.decide(ctx, p, func(tx *sqlstore.Tx) (decision, error) {
-		projectID, id, err := r.findTarget(ctx, tx, p, pedigree.DeploymentsRollback, project, target)
+		_, id, err := r.findTarget(ctx, tx, p, pedigree.DeploymentsRollback, project, target)
 		if err != nil {
 			return decision{}, err
 		}
 		plan, err := r.planRollback(ctx, tx, id, rollback)
 		if err != nil {
-			return decision{}, err
-		}
-		if err := tx.WatchPolicies(ctx, projectID); err != nil {
 			return decision{}, err
 		}
 		if len(rollback.Overrides) > 0 {

@@ -267,7 +267,7 @@ func staleApproval(ctx context.Context, tx *sqlstore.Tx, v *pedigree.Version, pr
 	if v.Approval == nil || len(v.Approval.Opinions) == 0 {
 		return nil
 	}
-	policies, err := watchedPolicies(ctx, tx, projectID, v.Project)
+	policies, err := tx.Policies(ctx, projectID, v.Project)
 	if err != nil {
 		return err
 	}

@@ -95,13 +95,3 @@ func (tx *Tx) Policy(ctx context.Context, seq int64) (pedigree.Policy, error) {
 	}
 	return p, err
 }
-
-// WatchPolicies notes that the decision rests on the policies of a project.
-func (tx *Tx) WatchPolicies(ctx context.Context, projectID string) error {
-	for _, id := range []string{"", projectID} {
-		if _, err := tx.Watch(ctx, pedigree.PolicySubject(id)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
