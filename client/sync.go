@@ -177,6 +177,10 @@ func (s *SyncFolder) Fetch(ctx context.Context, c *Client, p *pedigree.Pointer, 
 	return name, out.Bytes, err
 }
 
+// Sweep removes what was half fetched of versions that are not wanted any more: it is for
+// when the registry has said that what is current is what should be.
+func (s *SyncFolder) Sweep() { s.sweep("") }
+
 // sweep removes what earlier fetches and prunes left half done, but for one folder.
 func (s *SyncFolder) sweep(keep string) {
 	entries, _ := os.ReadDir(filepath.Join(s.dest, syncVersions))

@@ -353,6 +353,7 @@ func (s *syncing) fetch(ctx context.Context, have *pedigree.Pointer, name string
 	}
 	if want.Same(have) && (s.verified == name || s.folder.Verify(ctx, name, have) == nil) {
 		s.verified = name
+		s.folder.Sweep()
 		s.folder.Confirm(s.now())
 		return c, have, nil
 	}

@@ -169,6 +169,23 @@ func TestSyncKilled(t *testing.T) {
 	t.Logf("current after each kill: %v", seen)
 }
 
+// TestSyncTidies: what a killed fetch of another version left behind goes once the registry
+// says that what is current is what should be.
+func TestSyncTidies(t *testing.T) {
+	w := mustSyncWorld(t, 1, 1<<10)
+	w.mustDeploy(t, 1)
+	dest := filepath.Join(t.TempDir(), "fraud")
+	w.mustSync(t, w.url, dest)
+	if err := os.Mkdir(filepath.Join(dest, "versions", ".pedigree-half"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	w.mustSync(t, w.url, dest)
+	entries, err := os.ReadDir(filepath.Join(dest, "versions"))
+	if err != nil || len(entries) != 2 { // the folder and its pointer
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
 // TestSyncResumes: a fetch that was killed goes on where it was, file by file and byte by
 // byte.
 func TestSyncResumes(t *testing.T) {
