@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -334,14 +333,17 @@ func TestSyncThroughAnOutage(t *testing.T) {
 
 	cmd := exec.Command("pedigree", "sync", "target:"+string(syncTarget), dest, "--instance", "pod-1", "--interval", "1m", "--watch", "--signal", "HUP", "--pid-file", pid)
 	cmd.Env = append(os.Environ(), "HOME="+w.home, "PEDIGREE_URL="+url)
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	ended := sync.OnceValue(cmd.Wait)
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = ended()
+		t.Logf("sync said: %s", &said)
+	})
 	reloads := func() int {
 		text, _ := os.ReadFile(filepath.Join(dir, "reloads"))
 		return strings.Count(string(text), "reloaded")
@@ -376,11 +378,9 @@ func TestSyncThroughAnOutage(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	text, _ := io.ReadAll(said)
-	if err := cmd.Wait(); err != nil {
+	if err := ended(); err != nil {
 		t.Errorf("sync ended with %v", err)
 	}
-	t.Logf("sync said: %s", text)
 }
 
 func eventually(t *testing.T, what string, f func() bool) {
