@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"math"
 	"net/url"
 
 	"github.com/pedigree-ml/pedigree"
@@ -12,6 +13,9 @@ type wireMetric struct {
 	Key     string         `json:"key"`
 	Value   pedigree.Float `json:"value"`
 	Dataset string         `json:"dataset_name"`
+	Time    integer        `json:"timestamp"`
+	Step    integer        `json:"step"`
+	Run     string         `json:"run_id"`
 }
 
 func recorded(metrics []wireMetric) []mlrecord.Metric {
@@ -107,9 +111,41 @@ func (c *Client) LoggedModel(ctx context.Context, id string) (*mlrecord.Model, e
 	if err := c.get(ctx, api+"/logged-models/"+url.PathEscape(id), nil, &out); err != nil {
 		return nil, err
 	}
+	for i := range out.Model.Data.Metrics {
+		if err := c.restoreNaN(ctx, &out.Model.Data.Metrics[i]); err != nil {
+			return nil, err
+		}
+	}
 	info := out.Model.Info
 	return &mlrecord.Model{
 		ID: info.ID, Name: info.Name, Run: info.Run, ArtifactURI: info.ArtifactURI,
 		Tags: info.Tags, Params: out.Model.Data.Params, Metrics: recorded(out.Model.Data.Metrics),
 	}, nil
+}
+
+// restoreNaN makes a metric of a logged model NaN again where it was: MLflow's server has 0
+// there for it, and only the history of the run that measured it knows better. A record
+// must not say of a model that went astray that its loss is 0.
+func (c *Client) restoreNaN(ctx context.Context, m *wireMetric) error {
+	if m.Value != 0 || m.Run == "" {
+		return nil
+	}
+	query := url.Values{"run_id": {m.Run}, "metric_key": {m.Key}, "max_results": {"25000"}}
+	err := pages(query, func(query url.Values) (string, error) {
+		var page struct {
+			Metrics []wireMetric `json:"metrics"`
+			Next    string       `json:"next_page_token"`
+		}
+		err := c.get(ctx, api+"/metrics/get-history", query, &page)
+		for _, h := range page.Metrics {
+			if h.Time == m.Time && h.Step == m.Step && math.IsNaN(float64(h.Value)) {
+				m.Value = h.Value
+			}
+		}
+		return page.Next, err
+	})
+	if pedigree.CodeOf(err) == pedigree.CodeNotFound { // its run was deleted for good
+		return nil
+	}
+	return err
 }

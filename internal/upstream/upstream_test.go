@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -210,6 +211,42 @@ func TestOrigin(t *testing.T) {
 				t.Errorf("%s: %s is %q, %v; want %s, %q", tt.source, f.Path, text, err, tt.file, tt.content)
 			}
 		}
+	}
+}
+
+// TestLoggedModelNaN: MLflow's server gives 0 for what was not a number where it speaks of a
+// logged model; the history of the run tells the two apart.
+func TestLoggedModelNaN(t *testing.T) {
+	c := mustClient(t, func(w http.ResponseWriter, r *http.Request) {
+		switch p, q := strings.TrimPrefix(r.URL.Path, "/base/api/2.0/mlflow"), r.URL.Query(); {
+		case p == "/logged-models/m-1":
+			_, _ = io.WriteString(w, `{"model":{"info":{"model_id":"m-1","source_run_id":"r1"},"data":{"metrics":[
+				{"key":"loss","value":0.0,"timestamp":5,"step":3,"run_id":"r1"},
+				{"key":"errors","value":0,"timestamp":"5","step":"3","run_id":"r1"},
+				{"key":"gone","value":0,"timestamp":5,"step":3,"run_id":"r9"},
+				{"key":"auc","value":0.5,"timestamp":5,"step":3,"run_id":"r1"}]}}}`)
+		case p != "/metrics/get-history" || q.Get("run_id") != "r1":
+			w.WriteHeader(http.StatusNotFound)
+		case q.Get("metric_key") == "errors":
+			_, _ = io.WriteString(w, `{"metrics":[{"key":"errors","value":0,"timestamp":5,"step":3},{"key":"errors","value":"NaN","timestamp":6,"step":4}]}`)
+		case q.Get("metric_key") == "loss" && q.Get("page_token") == "":
+			_, _ = io.WriteString(w, `{"metrics":[{"key":"loss","value":0.5,"timestamp":1,"step":1}],"next_page_token":"2"}`)
+		case q.Get("metric_key") == "loss":
+			_, _ = io.WriteString(w, `{"metrics":[{"key":"loss","value":"NaN","timestamp":"5","step":"3"}]}`)
+		default:
+			t.Errorf("asked for the history of %s", q.Get("metric_key"))
+		}
+	}, upstream.Config{})
+	m, err := c.LoggedModel(t.Context(), "m-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, metric := range m.Metrics {
+		got = append(got, fmt.Sprint(metric.Key, " ", metric.Value))
+	}
+	if want := []string{"loss NaN", "errors 0", "gone 0", "auc 0.5"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
