@@ -93,7 +93,7 @@ func recordedPairs(pairs []registrar.KeyValue) []mlrecord.KeyValue {
 func recordedMetrics(metrics []registrar.RunMetric) []mlrecord.Metric {
 	out := make([]mlrecord.Metric, len(metrics))
 	for i, m := range metrics {
-		out[i] = mlrecord.Metric{Key: m.Key, Value: m.Value, Dataset: m.Dataset}
+		out[i] = mlrecord.Metric{Key: m.Key, Value: m.Value, Dataset: m.Dataset, Step: m.Step, Time: m.Time}
 	}
 	return out
 }

@@ -103,6 +103,22 @@ func TestFillRun(t *testing.T) {
 	wantJSON(t, "data", data, `["train snapshot s3://lake/train","test query SELECT 1","train lineage code","train lineage nothing","test snapshot s3://lake/test","copy copy data/rows.csv"]`)
 }
 
+// TestFillModelLatest: a logged model has each of its measurements; the record has the last,
+// which is that of the highest step, as for a run.
+func TestFillModelLatest(t *testing.T) {
+	var r pedigree.Record
+	FillModel(&r, &Model{Metrics: []Metric{
+		{Key: "loss", Value: 9, Step: 0, Time: 1},
+		{Key: "loss", Value: 1, Step: 10, Time: 2},
+		{Key: "loss", Value: 5, Step: 5, Time: 3},
+		{Key: "acc", Value: 0.7, Step: 1, Time: 4},
+		{Key: "acc", Value: 0.6, Step: 1, Time: 4},
+		{Key: "f1", Value: 0.2, Step: 1, Time: 6},
+		{Key: "f1", Value: 0.3, Step: 1, Time: 5},
+	}})
+	wantJSON(t, "metrics", r.Metrics, `[{"name":"acc","value":0.7},{"name":"f1","value":0.2},{"name":"loss","value":1}]`)
+}
+
 // TestApplyTag: a tag that somebody sets on a version is refused where its field can't
 // have the value.
 func TestApplyTag(t *testing.T) {

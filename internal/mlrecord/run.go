@@ -42,6 +42,8 @@ type Metric struct {
 	Key     string
 	Value   float64
 	Dataset string
+	// Step and Time, in milliseconds since 1970, tell which is the latest of a name.
+	Step, Time int64
 }
 
 // Dataset is a data set that a run read; Context is what it was used for.
@@ -55,7 +57,8 @@ type Model struct {
 	ArtifactURI string
 	Tags        []KeyValue
 	Params      []KeyValue
-	Metrics     []Metric
+	// Metrics are all that there are, of each name.
+	Metrics []Metric
 }
 
 // fit returns s where a record takes it, else "": what a run says by itself must not
@@ -124,7 +127,10 @@ func FillRun(r *pedigree.Record, run *Run) {
 // FillModel takes parameters, metrics and tags from a logged model.
 func FillModel(r *pedigree.Record, m *Model) {
 	addParams(r, m.Params)
-	for _, metric := range m.Metrics {
+	metrics := slices.SortedStableFunc(slices.Values(m.Metrics), func(a, b Metric) int {
+		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(a.Time, b.Time), cmp.Compare(a.Value, b.Value))
+	})
+	for _, metric := range metrics { // the latest of each name comes last, as MLflow counts for runs
 		addMetric(r, metric)
 	}
 	fillTags(r, m.Tags)
@@ -154,7 +160,7 @@ func addParams(r *pedigree.Record, params []KeyValue) {
 	}
 }
 
-// addMetric adds the latest value of a metric; what a model was measured on tells two of
+// addMetric adds a metric in place of an earlier value of it; what a model was measured on tells two of
 // one name apart.
 func addMetric(r *pedigree.Record, m Metric) {
 	if _, err := pedigree.ParseKey("metric", m.Key); err != nil {

@@ -21,7 +21,7 @@ type wireMetric struct {
 func recorded(metrics []wireMetric) []mlrecord.Metric {
 	out := make([]mlrecord.Metric, len(metrics))
 	for i, m := range metrics {
-		out[i] = mlrecord.Metric{Key: m.Key, Value: float64(m.Value), Dataset: m.Dataset}
+		out[i] = mlrecord.Metric{Key: m.Key, Value: float64(m.Value), Dataset: m.Dataset, Step: int64(m.Step), Time: int64(m.Time)}
 	}
 	return out
 }
