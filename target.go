@@ -138,11 +138,25 @@ func (s *TargetSpec) Normalize() error {
 	c.text("owner", s.Owner, MaxName)
 	c.text("description", s.Description, MaxText)
 	c.check(len(s.Dashboards) <= 100, "a target has at most 100 dashboards")
+	for _, u := range s.Dashboards {
+		c.address("dashboard", u)
+	}
+	c.address("runbook", s.Runbook)
+	c.address("oncall", s.OnCall)
 	c.check(s.SilentAfter >= 0, "silent_after is negative")
 	if len(s.LogSchema) > 0 {
 		c.err(CheckLogSchema(s.LogSchema))
 	}
 	return c.failed
+}
+
+var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[^\s]`)
+
+// address refuses what nobody can open in the night: it must say its scheme.
+func (c *checker) address(field string, u SafeURI) {
+	if u != "" && !schemePattern.MatchString(string(u)) {
+		c.err(Errorf(CodeInvalid, "%s: %q is no URL", field, clip(string(u))).WithFix("write it whole, as in https://oncall.example.org/risk, tel:+15550100 or mailto:risk@example.org"))
+	}
 }
 
 // payload holds every field of s that is set.

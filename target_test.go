@@ -113,6 +113,10 @@ func TestTargetSpec(t *testing.T) {
 		{"NUL in the owner", with(func(s *TargetSpec) { s.Owner = "a\x00" }), CodeInvalid},
 		{"NUL in the description", with(func(s *TargetSpec) { s.Description = "a\x00" }), CodeInvalid},
 		{"too many dashboards", with(func(s *TargetSpec) { s.Dashboards = make([]SafeURI, 101) }), CodeInvalid},
+		{"an on-call that is no URL", with(func(s *TargetSpec) { s.OnCall = "foo" }), CodeInvalid},
+		{"a runbook that is no URL", with(func(s *TargetSpec) { s.Runbook = "wiki.example.org/x" }), CodeInvalid},
+		{"a dashboard that is no URL", with(func(s *TargetSpec) { s.Dashboards = []SafeURI{"https://x", "d"} }), CodeInvalid},
+		{"an on-call to ring up", with(func(s *TargetSpec) { s.OnCall = "tel:+15550100" }), ""},
 		{"negative silence", with(func(s *TargetSpec) { s.SilentAfter = -1 }), CodeInvalid},
 		{"a bad schema", with(func(s *TargetSpec) { s.LogSchema = json.RawMessage(`{"type":5}`) }), CodeInvalid},
 	} {
