@@ -287,19 +287,28 @@ func (p *Place) Activate(d *Deployment, v *Version, note string) ([]Draft, error
 		WithFix("pedigree deploy %s --to %s", d.Reference(), d.Target)
 }
 
-// Fail decides that d failed. An active deployment is not failed but marked bad and rolled
-// back. It returns no event where it failed already, and [CodeRefused].
+// Fail decides that d failed, and why: whoever looks at it later has nothing else. An active
+// deployment is not failed but marked bad and rolled back. It returns no event where it
+// failed already for that reason, [CodeInvalid] without one, and [CodeRefused].
 func (d *Deployment) Fail(reason string, incident SafeURI) ([]Draft, error) {
 	if err := checkText("reason", reason, MaxText); err != nil {
 		return nil, err
 	}
 	switch d.State {
 	case DeploymentPending:
+		if reason == "" {
+			return nil, Errorf(CodeInvalid, "why did deployment %s fail?", d.ID).
+				WithFix("pedigree deployment report %s --failed --note WHY", d.ID)
+		}
 		return []Draft{{
 			Type: DeploymentFailed, Subject: d.ID, Refs: d.refs(),
 			Payload: Payload{}.with("reason", reason).with("incident", string(incident)),
 		}}, nil
 	case DeploymentFailing:
+		if reason != "" && reason != d.EndReason {
+			return nil, Errorf(CodeRefused, "deployment %s failed already, because: %s; what was reported stays", d.ID, clip(d.EndReason)).
+				WithFix("pedigree deployment mark %s --bad --reason WHY keeps what else there is to say", d.ID)
+		}
 		return nil, nil
 	case DeploymentActive:
 		return nil, Errorf(CodeRefused, "deployment %s is active: it did not fail to start", d.ID).

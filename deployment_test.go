@@ -161,6 +161,7 @@ func TestDeploymentSteps(t *testing.T) {
 			}
 		}
 		p, d := testPlace(ConfirmReport, "production"), testDeployment(RolePrimary, tt.state)
+		d.EndReason = "why"
 		drafts, err := p.Activate(d, &Version{}, "n")
 		check("activate", tt.activate, drafts, err)
 		drafts, err = d.Fail("why", "https://example.com/INC-1")
@@ -181,6 +182,16 @@ func TestDeploymentSteps(t *testing.T) {
 	checkCode(t, "activate with NUL", err, CodeInvalid)
 	_, err = d.Fail("a\x00", "")
 	checkCode(t, "fail with NUL", err, CodeInvalid)
+	_, err = d.Fail("", "")
+	checkCode(t, "fail without a reason", err, CodeInvalid)
+	over := testDeployment(RolePrimary, DeploymentFailing)
+	over.EndReason = "no memory"
+	for _, same := range []string{"", "no memory"} {
+		drafts, err := over.Fail(same, "")
+		checkDrafts(t, "failed already", drafts, err)
+	}
+	_, err = over.Fail("no disk", "")
+	checkCode(t, "failed already for another reason", err, CodeRefused)
 	_, err = d.End("a\x00")
 	checkCode(t, "end with NUL", err, CodeInvalid)
 	_, err = d.Mark(false, "a\x00")

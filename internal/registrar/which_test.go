@@ -381,7 +381,7 @@ func TestDelivery(t *testing.T) {
 		r.mustDeploy(t, 3, "prod/fraud", pedigree.Deploy{Role: pedigree.RoleCanary})
 		r.mustBack(t, pedigree.Rollback{Reason: "slow"})
 		d := r.mustDeploy(t, 3, "prod-eu/fraud", pedigree.Deploy{})
-		if _, err := r.ReportDeployment(ctx, me, d.ID, pedigree.DeploymentReport{State: pedigree.DeploymentFailing}); err != nil {
+		if _, err := r.ReportDeployment(ctx, me, d.ID, pedigree.DeploymentReport{State: pedigree.DeploymentFailing, Note: "it crashes"}); err != nil {
 			t.Fatal(err)
 		}
 		for _, tt := range []struct {
