@@ -192,6 +192,38 @@ type Draft struct {
 	Number VersionNumber
 }
 
+// Rehearsed ends a call with [Principal.DryRun] that nothing speaks against: what it would
+// have appended, none where it would change nothing.
+type Rehearsed struct {
+	// DryRun is true.
+	DryRun  bool     `json:"dry_run"`
+	Changes []Change `json:"changes"`
+}
+
+// Change is an event that a call would append. Numbers that only the append gives are 0, and
+// the ids of what it makes are not those that it gets when it is for real.
+type Change struct {
+	Type    EventType                  `json:"type"`
+	Subject string                     `json:"subject"`
+	Payload map[string]json.RawMessage `json:"payload"`
+}
+
+// Error implements error.
+func (r *Rehearsed) Error() string { return "nothing was changed: this is a dry run" }
+
+// Rehearse says what an append of drafts would bring.
+func Rehearse(drafts []Draft) *Rehearsed {
+	out := &Rehearsed{DryRun: true, Changes: []Change{}}
+	for _, d := range drafts {
+		payload := map[string]json.RawMessage{}
+		for name, value := range d.Payload {
+			payload[name] = marshal(value)
+		}
+		out.Changes = append(out.Changes, Change{d.Type, d.Subject, payload})
+	}
+	return out
+}
+
 // Field is one field of an event's payload as the log keeps it.
 type Field struct {
 	Name string `json:"name"`

@@ -30,6 +30,9 @@ type Principal struct {
 	// Fingerprint is a digest over what the request asks for; the same key with
 	// another fingerprint is refused. Empty without a key.
 	Fingerprint Digest `json:"-"`
+	// DryRun says that the call only asks what it would do: it is decided as ever, rights
+	// and gates and all, nothing is appended, and it ends with [Rehearsed].
+	DryRun bool `json:"-"`
 }
 
 // Local is the caller that says nothing of itself: whoever calls a registry without

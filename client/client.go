@@ -320,6 +320,31 @@ func (c *Client) do(r *request, req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// Rehearse asks the registry what a change would bring and does not make it: req is one that
+// [Config.BeforeChange] was shown, and it is left as it was where it has no body or GetBody.
+// It returns the refusal where the change would be refused, and [pedigree.CodeUnsupported]
+// where the registry can't tell without doing it.
+func (c *Client) Rehearse(req *http.Request) (pedigree.Rehearsed, error) {
+	var out pedigree.Rehearsed
+	ask := req.Clone(req.Context())
+	query := ask.URL.Query()
+	query.Set("dry_run", "true")
+	ask.URL.RawQuery = query.Encode()
+	ask.Header.Del("Idempotency-Key")
+	resp, err := c.http.Do(ask)
+	if err != nil {
+		return out, c.sendError(req.Context(), err)
+	}
+	defer drain(resp)
+	if resp.StatusCode >= 300 {
+		return out, c.answerError(resp)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || !out.DryRun {
+		return out, pedigree.Errorf(pedigree.CodeUnsupported, "%s does not answer a dry run", c.shown)
+	}
+	return out, nil
+}
+
 // sendError turns the error of a request that got no answer into one to act on.
 func (c *Client) sendError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {

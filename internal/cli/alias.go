@@ -155,23 +155,6 @@ func (a *app) aliasNow(ctx context.Context, ref pedigree.Reference, at pedigree.
 	return nil, nil
 }
 
-// conflict is what --if-current says of the alias as it is now, for --dry-run.
-func conflict(ref pedigree.Reference, now *pedigree.AliasMove, ifCurrent *pedigree.VersionNumber) error {
-	n := pedigree.VersionNumber(0)
-	ref.Project = "" // as the server says it
-	current := ref.String() + " is not set"
-	if now != nil {
-		n = now.Version
-		current = fmt.Sprintf("%s is %s/%d", ref, ref.Model, n)
-	}
-	if ifCurrent == nil || *ifCurrent == n {
-		return nil
-	}
-	e := pedigree.Errorf(pedigree.CodeConflict, "%s, not what you expected", current).WithFix("look with: pedigree alias history %s", ref)
-	e.Current = current
-	return e
-}
-
 // lostRace adds to a conflict who moved the alias, and when.
 func (a *app) lostRace(ctx context.Context, ref pedigree.Reference, err error) error {
 	var e *pedigree.Error
@@ -202,7 +185,7 @@ func (a *app) setAlias(ctx context.Context, ref, to pedigree.Reference, ifCurren
 		return err
 	}
 	if a.dryRun {
-		return a.planAlias(ctx, ref, to, before, ifCurrent, f.note, set)
+		return a.lostRace(ctx, ref, a.printPlan(ctx, a.reference(c.Project(), ref.Model, 0), nil, set))
 	}
 	if _, err := a.remember(ctx); err != nil {
 		return err
@@ -225,29 +208,6 @@ func (a *app) setAlias(ctx context.Context, ref, to pedigree.Reference, ifCurren
 			fmt.Fprintf(w, "%s → %s (was %d)\n", name, now, before.Version)
 		}
 	}})
-}
-
-func (a *app) planAlias(ctx context.Context, ref, to pedigree.Reference, now *pedigree.AliasMove, ifCurrent *pedigree.VersionNumber, note string, set func() error) error {
-	if err := conflict(ref, now, ifCurrent); err != nil {
-		return err
-	}
-	c, err := a.client(ctx)
-	if err != nil {
-		return err
-	}
-	v, err := c.Version(ctx, to, pedigree.At{})
-	if err != nil {
-		return err
-	}
-	m := pedigree.Model{ID: v.ModelID, Name: ref.Model, Aliases: map[pedigree.Alias]pedigree.VersionNumber{}}
-	if now != nil {
-		m.Aliases[ref.Alias] = now.Version
-	}
-	drafts, err := m.SetAlias(ref.Alias, &v, note)
-	if err != nil {
-		return err
-	}
-	return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts, set)
 }
 
 func newAliasRemoveCommand(a *app) *cobra.Command {
@@ -285,18 +245,7 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 			}
 			unset := func() error { return c.RemoveAlias(ctx, ref.Model, ref.Alias, ifCurrent, f.note) }
 			if a.dryRun {
-				if err := conflict(ref, before, ifCurrent); err != nil {
-					return err
-				}
-				m := pedigree.Model{Name: ref.Model, Aliases: map[pedigree.Alias]pedigree.VersionNumber{}}
-				if before != nil {
-					m.Aliases[ref.Alias] = before.Version
-				}
-				drafts, err := m.RemoveAlias(ref.Alias, f.note)
-				if err != nil {
-					return err
-				}
-				return a.printPlan(a.reference(c.Project(), ref.Model, 0), drafts, unset)
+				return a.lostRace(ctx, ref, a.printPlan(ctx, a.reference(c.Project(), ref.Model, 0), nil, unset))
 			}
 			if err := unset(); err != nil {
 				return a.lostRace(ctx, ref, err)

@@ -100,7 +100,10 @@ func (a *app) amend(ctx context.Context, f *amendFlags, name string) error {
 		return err
 	}
 	if a.dryRun {
-		return a.printPlan(full, drafts, amend)
+		if len(g.attachments) == 0 {
+			drafts = nil // the registry decides
+		}
+		return a.printPlan(ctx, full, drafts, amend)
 	}
 	if err := amend(); err != nil {
 		return err

@@ -84,20 +84,16 @@ func (a *app) archive(ctx context.Context, name, reason string, away bool) error
 	}
 	full := a.reference(v.Project, v.Model, v.Number)
 	fixed := pedigree.Reference{Project: v.Project, Model: v.Model, Version: v.Number}
-	did, decide, do := "restored", v.Restore, c.Restore
+	did, do := "restored", c.Restore
 	if away {
-		did, decide, do = "archived", v.Archive, c.Archive
+		did, do = "archived", c.Archive
 	}
 	change := func() (err error) {
 		v, err = do(ctx, fixed, reason)
 		return err
 	}
 	if a.dryRun {
-		drafts, err := decide(reason)
-		if err != nil {
-			return err
-		}
-		return a.printPlan(full, drafts, change)
+		return a.printPlan(ctx, full, nil, change)
 	}
 	if err := change(); err != nil {
 		return err
@@ -162,7 +158,7 @@ func (a *app) remove(ctx context.Context, name string, d deletion, force bool) e
 	for _, child := range children {
 		plan = append(plan, child+" was made from it, and keeps saying so")
 	}
-	if _, err := v.Delete(d.reason, force); err != nil && !a.dryRun {
+	if _, err := v.Delete(d.reason, force); err != nil && d.yes && !a.dryRun {
 		writePlan(a.stderr, plan)
 		return err
 	}

@@ -71,7 +71,7 @@ func run(ctx context.Context, a *app, args []string) error {
 	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if a.dryRun && a.rehearsal.stopped { // and the command has shown no plan of its own
-		err = a.printRehearsed()
+		err = a.printRehearsed(ctx)
 	}
 	err = a.placed(a.advise(ctx, err, cmd.Name()))
 	if closeErr := a.close(); err == nil {
@@ -99,8 +99,10 @@ started. A reference names a version:
   target:prod/fraud-api   what is deployed at that target
 
 With --dry-run, a command that changes something shows what it would change and changes
-nothing. Its plan names the curl line that does the same; in it, $PEDIGREE_TOKEN stands for
-your token, and $PEDIGREE_URL for the server of a registry that none was named for.
+nothing. The registry judges it as it would judge the change, by rights, rules and gates, and a
+refusal is the answer; where it can't tell beforehand, the plan says so. A plan names the
+curl line that does the same; in it, $PEDIGREE_TOKEN stands for your token, and $PEDIGREE_URL
+for the server of a registry that none was named for.
 
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 refused by a rule or a
 precondition, 5 conflict, 130 interrupted.`,
@@ -234,9 +236,23 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	return err.WithFix("%s --help lists them", cmd.CommandPath())
 }
 
-// noun is a command that only holds others.
+// borrowed marks a command whose examples are those of its commands.
+const borrowed = "examples of its commands"
+
+// noun is a command that only holds others. Its help shows the first example of each.
 func noun(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: unknownCommand}
+	var examples []string
+	for _, sub := range commands {
+		lines, end := strings.SplitAfter(sub.Example, "\n"), 0
+		for end < len(lines)-1 && strings.HasSuffix(lines[end], "\\\n") { // it goes on
+			end++
+		}
+		if first := strings.TrimSuffix(strings.Join(lines[:end+1], ""), "\n"); first != "" {
+			examples = append(examples, first)
+		}
+	}
+	cmd.Example, cmd.Annotations = strings.Join(examples, "\n"), map[string]string{borrowed: "true"}
 	cmd.AddCommand(commands...)
 	return cmd
 }

@@ -121,8 +121,11 @@ func (a *app) dial(r *registry) (err error) {
 	}
 	a.rehearsal.address, a.rehearsal.token, a.rehearsal.on = cmp.Or(r.address, curlURL), r.config.Token != "", a.dryRun
 	r.config.BeforeChange = a.rehearsal.before
-	r.client, err = client.New(r.config)
-	return err
+	if r.client, err = client.New(r.config); err != nil {
+		return err
+	}
+	a.rehearsal.judge = r.client.Rehearse
+	return nil
 }
 
 // remember checks that the registry's log continues the one that this user saw last,

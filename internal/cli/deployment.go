@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -145,7 +146,7 @@ func (a *app) planDeploy(ctx context.Context, ref pedigree.Reference, target ped
 			return err
 		}
 	}
-	return a.decision(&d, doing, sent)
+	return a.decision(ctx, &d, doing, sent)
 }
 
 // isTarget says that a text means what is deployed at a target.
@@ -212,7 +213,11 @@ func (a *app) deploymentDone(w io.Writer, d *pedigree.Deployment) {
 
 // decision shows what was looked at, with what would be sent, and ends with the refusal where
 // there is one.
-func (a *app) decision(d *pedigree.Decision, doing string, sent []rehearsed) error {
+func (a *app) decision(ctx context.Context, d *pedigree.Decision, doing string, sent []rehearsed) error {
+	refused, would := cmp.Or(d.Err(doing), refusal(sent)), a.would(ctx, sent)
+	if refused != nil {
+		sent = nil
+	}
 	var names []string
 	for _, c := range d.Checks {
 		names = append(names, c.Name+" "+string(c.State))
@@ -223,12 +228,18 @@ func (a *app) decision(d *pedigree.Decision, doing string, sent []rehearsed) err
 	}{d, curls(sent)}
 	err := a.print(answer{value: value, names: names, human: func(w io.Writer) {
 		a.checkLines(w, d.Checks, d.Replaces)
+		for _, line := range would {
+			fmt.Fprintf(w, "would be recorded: %s\n", printable(line))
+		}
+		if a.dryRun {
+			fmt.Fprintln(w, "nothing was changed")
+		}
 		writeCurl(w, sent)
 	}})
 	if err != nil {
 		return err
 	}
-	return d.Err(doing)
+	return refused
 }
 
 // checkLines writes every check with the values that it saw and what mends it.

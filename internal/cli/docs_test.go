@@ -108,7 +108,9 @@ func writeCommand(b *bytes.Buffer, cmd *cobra.Command) {
 	if cmd.Long != "" && cmd.Name() != "completion" { // cobra's own text says what is known
 		b.WriteString(strings.TrimSpace(cmd.Long) + "\n\n")
 	}
-	writeExample(b, cmd)
+	if cmd.Annotations[borrowed] == "" { // they follow
+		writeExample(b, cmd)
+	}
 	writeFlags(b, cmd.LocalNonPersistentFlags())
 	if cmd.HasParent() && !cmd.Parent().HasParent() {
 		writeFlags(b, cmd.PersistentFlags())

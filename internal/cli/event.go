@@ -271,7 +271,28 @@ func (n *namer) describe(ctx context.Context, entry *pedigree.Entry, e *pedigree
 	if entry.Envelope == "" {
 		return "(not to be read by you)"
 	}
-	payload := entry.Payload()
+	return n.say(ctx, e.Type, n.name(ctx, e.Subject), entry.Payload())
+}
+
+// change is what would be recorded, in a sentence.
+func (n *namer) change(ctx context.Context, c *pedigree.Change) string {
+	name := n.name(ctx, c.Subject)
+	if name == c.Subject { // it is to be made
+		made := func(field string) string { return rawText(c.Payload[field]) }
+		switch {
+		case c.Type == pedigree.DeploymentOpened:
+			number, _ := pedigree.ParseVersionNumber(made("version"))
+			name = n.name(ctx, pedigree.VersionSubject(made("model"), number)) + " at " + n.name(ctx, made("target"))
+			n.known[c.Subject] = name
+		case made("name") != "":
+			name = made("name")
+		}
+	}
+	return n.say(ctx, c.Type, name, c.Payload)
+}
+
+// say is an event in a sentence, with the ids in its payload as what they are called.
+func (n *namer) say(ctx context.Context, t pedigree.EventType, subject string, payload map[string]json.RawMessage) string {
 	for field, raw := range payload { // ids of accounts, groups and projects
 		var id string
 		if json.Unmarshal(raw, &id) == nil && (strings.HasPrefix(id, "acc_") || strings.HasPrefix(id, "grp_") || strings.HasPrefix(id, "prj_")) {
@@ -280,7 +301,7 @@ func (n *namer) describe(ctx context.Context, entry *pedigree.Entry, e *pedigree
 			}
 		}
 	}
-	return sentence(e.Type, n.name(ctx, e.Subject), payload)
+	return sentence(t, subject, payload)
 }
 
 // eventTypes reads the values of --type; a family ("alias") stands for all its types.

@@ -166,22 +166,7 @@ func (a *app) editModel(ctx context.Context, name pedigree.Name, edit pedigree.M
 		})
 	}
 	if a.dryRun {
-		m, err := c.Model(ctx, name, pedigree.At{})
-		if err != nil {
-			return err
-		}
-		drafts, err := m.Edit(edit)
-		for _, key := range remove {
-			more, untagErr := m.Untag(key)
-			if err == nil {
-				err = untagErr
-			}
-			drafts = append(drafts, more...)
-		}
-		if err != nil {
-			return err
-		}
-		return a.printPlan(a.reference(m.Project, m.Name, 0), drafts, func() error { return a.each(steps...) })
+		return a.printPlan(ctx, a.reference(c.Project(), name, 0), nil, func() error { return a.each(steps...) })
 	}
 	if err := a.each(steps...); err != nil {
 		return err
@@ -217,18 +202,7 @@ func newModelRenameCommand(a *app) *cobra.Command {
 				return err
 			}
 			if a.dryRun {
-				m, err := c.Model(ctx, name, pedigree.At{})
-				if err != nil {
-					return err
-				}
-				if _, err := c.Model(ctx, to, pedigree.At{}); err == nil && to != name {
-					return pedigree.Errorf(pedigree.CodeExists, "there is a model %s already", to)
-				}
-				drafts, err := m.Rename(pedigree.Project{}, to)
-				if err != nil {
-					return err
-				}
-				return a.printPlan(a.reference(m.Project, m.Name, 0), drafts, rename)
+				return a.printPlan(ctx, a.reference(c.Project(), name, 0), nil, rename)
 			}
 			if err := rename(); err != nil {
 				return err
@@ -278,13 +252,14 @@ func (a *app) removeModel(ctx context.Context, name pedigree.Name, d deletion, f
 	if err != nil {
 		return err
 	}
-	if _, err := m.Delete(pedigree.Project{}, d.reason, force); err != nil {
-		return err
-	}
 	full := a.reference(m.Project, m.Name, 0)
 	plan := []string{"the model " + full + " and all its versions leave every list; the name is free"}
+	goes := "%s, which names version %d, goes with it"
+	if !force {
+		goes = "%s names version %d: remove it first, or add --force and it goes too"
+	}
 	for alias, n := range m.Aliases {
-		plan = append(plan, fmt.Sprintf("%s, which names version %d, goes with it", a.display(pedigree.Reference{Project: m.Project, Model: m.Name, Alias: alias}), n))
+		plan = append(plan, fmt.Sprintf(goes, a.display(pedigree.Reference{Project: m.Project, Model: m.Name, Alias: alias}), n))
 	}
 	slices.Sort(plan[1:])
 	ok, err := a.confirm(d, full, plan, func() error { return c.DeleteModel(ctx, name, d.reason, force) })

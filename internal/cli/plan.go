@@ -2,7 +2,8 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -12,52 +13,48 @@ import (
 	"github.com/pedigree-ml/pedigree"
 )
 
-// change is one event that a command would cause, as --dry-run shows it.
-type change struct {
-	Type    pedigree.EventType         `json:"type"`
-	Subject string                     `json:"subject"`
-	Payload map[string]json.RawMessage `json:"payload"`
-}
-
 // plan is the answer of --dry-run.
 type plan struct {
-	DryRun  bool     `json:"dry_run"`
-	Subject string   `json:"subject"`
-	Changes []change `json:"changes"`
-	Curl    []string `json:"curl"`
+	DryRun  bool              `json:"dry_run"`
+	Subject string            `json:"subject"`
+	Changes []pedigree.Change `json:"changes"`
+	Curl    []string          `json:"curl"`
 }
 
-// printPlan shows what drafts would change, and what do would send for it. They were
-// decided here by the same pure functions as on the server, which decides again when it is
-// for real.
-func (a *app) printPlan(subject string, drafts []pedigree.Draft, do func() error) error {
-	var sent []rehearsed
-	if len(drafts) > 0 {
-		var err error
-		if sent, err = a.rehearse(do); err != nil {
-			return err
+// printPlan shows what do would change about subject, and what it would send for it. The
+// registry decides that; guess is what was decided here by the same pure functions, for a
+// change that the registry can't judge since it lacks the bytes.
+func (a *app) printPlan(ctx context.Context, subject string, guess []pedigree.Draft, do func() error) error {
+	sent, err := a.rehearse(do)
+	if err == nil {
+		err = refusal(sent)
+	}
+	if err != nil {
+		return err
+	}
+	out := plan{DryRun: true, Subject: subject, Changes: pedigree.Rehearse(guess).Changes}
+	lines := a.would(ctx, sent)
+	for i := range sent {
+		if sent[i].Judged != nil {
+			out.Changes = append(out.Changes, sent[i].Judged.Changes...)
 		}
 	}
-	out := plan{DryRun: true, Subject: subject, Changes: []change{}, Curl: curls(sent)}
-	var lines []string
-	for _, d := range drafts {
-		payload := map[string]json.RawMessage{}
-		for name, value := range d.Payload {
-			text, err := json.Marshal(value)
-			if err != nil {
-				return fmt.Errorf("show %s: %w", d.Type, err)
-			}
-			payload[name] = text
-		}
-		out.Changes = append(out.Changes, change{d.Type, subject, payload})
-		lines = append(lines, sentence(d.Type, subject, payload))
+	for _, c := range pedigree.Rehearse(guess).Changes {
+		lines = append(lines, sentence(c.Type, subject, c.Payload))
 	}
+	if len(lines) == 0 {
+		sent = nil
+	}
+	out.Curl = curls(sent)
 	return a.print(answer{value: out, names: []string{subject}, human: func(w io.Writer) {
 		if len(lines) == 0 {
 			fmt.Fprintf(w, "nothing would change: %s is like that already\n", subject)
 		}
 		for _, line := range lines {
-			fmt.Fprintf(w, "would be recorded: %s\n", line)
+			fmt.Fprintf(w, "would be recorded: %s\n", printable(line))
+		}
+		if len(lines) > 0 {
+			fmt.Fprintln(w, "nothing was changed")
 		}
 		writeCurl(w, sent)
 	}})
@@ -89,8 +86,8 @@ func writePlan(w io.Writer, lines []string) {
 }
 
 // confirm shows the plan of a deletion and does it where it may. On a terminal it asks for
-// the name; otherwise only --yes is an answer, and without it the command is refused. done
-// is false where it was not to be done.
+// the name; otherwise only --yes is an answer, and without it the command is refused. A plan
+// of what the registry would refuse ends with its refusal. done is false where it was not to be done.
 func (a *app) confirm(d deletion, name string, lines []string, do func() error) (done bool, err error) {
 	if d.yes && !a.dryRun {
 		return true, do()
@@ -99,18 +96,29 @@ func (a *app) confirm(d deletion, name string, lines []string, do func() error) 
 	if err != nil {
 		return false, err
 	}
+	barred := refusal(sent)
+	if barred != nil {
+		sent = nil
+	}
 	show := func(w io.Writer) {
 		writePlan(w, lines)
+		if a.dryRun {
+			fmt.Fprintln(w, "nothing was changed")
+		}
 		writeCurl(w, sent)
 	}
 	if a.dryRun {
-		return false, a.print(answer{value: struct {
+		err := a.print(answer{value: struct {
 			DryRun bool     `json:"dry_run"`
 			Plan   []string `json:"plan"`
 			Curl   []string `json:"curl"`
 		}{true, lines, curls(sent)}, names: []string{name}, human: show})
+		return false, cmp.Or(err, barred)
 	}
 	show(a.stderr)
+	if barred != nil {
+		return false, barred
+	}
 	refused := pedigree.Errorf(pedigree.CodeRefused, "nothing was changed").WithFix("add --yes to do it")
 	if !terminal(a.stdin) || !terminal(a.stderr) {
 		return false, refused

@@ -181,7 +181,7 @@ deployment would be refused.`,
 			if err != nil {
 				return err
 			}
-			return a.decision(&d, "deploying "+a.display(ref)+" to "+where, nil)
+			return a.decision(cmd.Context(), &d, "deploying "+a.display(ref)+" to "+where, nil)
 		},
 	}
 	cmd.Flags().StringVar(&target, "target", "", "target, `ENV/NAME`")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,8 +28,12 @@ const (
 // rehearsal stands before everything that would change the registry. While it is on, what
 // would be sent is noted and nothing is: uploads are taken as done, since what follows them
 // does not depend on their answers, and the first other change is where a command stops.
-// So a dry run, and the plan of what is asked about first, come from the command itself.
+// So a dry run, and the plan of what is asked about first, come from the command itself; what
+// the change would bring, and whether it would be refused, the registry says that is asked.
 type rehearsal struct {
+	// judge asks the registry about a change: [client.Client.Rehearse].
+	judge func(*http.Request) (pedigree.Rehearsed, error)
+
 	address string // scheme and host of the URL in a curl line, or curlURL
 	token   bool   // the caller has one
 
@@ -43,7 +48,10 @@ type rehearsed struct {
 	Method string          `json:"method"`
 	Path   string          `json:"path"` // with its query
 	Body   json.RawMessage `json:"body,omitempty"`
-	Curl   string          `json:"-"` // the line that sends it
+	// Judged is what the registry says that it would bring; nil where it can't tell.
+	Judged  *pedigree.Rehearsed `json:"judged,omitempty"`
+	Curl    string              `json:"-"` // the line that sends it
+	refused error               // what the registry says against it
 	// upload says that the body are bytes from elsewhere.
 	upload bool
 }
@@ -67,6 +75,9 @@ func (r *rehearsal) before(req *http.Request) (*http.Response, error) {
 		out.Body = bytes.TrimSpace(body)
 	}
 	out.Curl = r.curl(req, out.Body, out.upload)
+	if len(r.sent) == 0 || !r.sent[0].upload { // else it rests on bytes that the registry does not have
+		r.ask(req, &out)
+	}
 	r.sent = append(r.sent, out)
 	if out.upload {
 		return &http.Response{
@@ -76,6 +87,50 @@ func (r *rehearsal) before(req *http.Request) (*http.Response, error) {
 	}
 	r.stopped = true
 	return nil, errRehearsed
+}
+
+// ask lets the registry judge a change that is not sent.
+func (r *rehearsal) ask(req *http.Request, out *rehearsed) {
+	if r.judge == nil || out.upload {
+		return
+	}
+	ask := req.Clone(req.Context())
+	ask.Body, ask.ContentLength = io.NopCloser(bytes.NewReader(out.Body)), int64(len(out.Body))
+	judged, err := r.judge(ask)
+	switch {
+	case err == nil:
+		out.Judged = &judged
+	case pedigree.CodeOf(err) != pedigree.CodeUnsupported:
+		out.refused = err
+	}
+}
+
+// refusal is what the registry says against what would be sent, nil for nothing.
+func refusal(sent []rehearsed) error {
+	for i := range sent {
+		if sent[i].refused != nil {
+			return sent[i].refused
+		}
+	}
+	return nil
+}
+
+// would are the sentences of what the registry says that it would record.
+func (a *app) would(ctx context.Context, sent []rehearsed) []string {
+	var lines []string
+	if a.registry == nil {
+		return nil
+	}
+	names := a.newNamer(a.registry.client)
+	for i := range sent {
+		if sent[i].Judged == nil {
+			continue
+		}
+		for _, c := range sent[i].Judged.Changes {
+			lines = append(lines, names.change(ctx, &c))
+		}
+	}
+	return lines
 }
 
 // curl is the command line that sends req, for sh. The token stays in its variable.
@@ -179,16 +234,33 @@ type requestPlan struct {
 	Curl     []string    `json:"curl"`
 }
 
-// printRehearsed shows where a dry run of a command without a plan of its own stopped.
-func (a *app) printRehearsed() error {
+// printRehearsed shows where a dry run of a command without a plan of its own stopped, and
+// what the registry says of it.
+func (a *app) printRehearsed(ctx context.Context) error {
 	sent := a.rehearsal.take()
+	if err := refusal(sent); err != nil {
+		return err
+	}
+	would := a.would(ctx, sent)
 	return a.print(answer{value: requestPlan{true, sent, curls(sent)}, names: curls(sent), human: func(w io.Writer) {
+		judged := true
 		for i := range sent {
 			if !sent[i].upload {
 				fmt.Fprintf(w, "would send: %s %s\n", sent[i].Method, printable(sent[i].Path))
+				judged = judged && sent[i].Judged != nil
 			}
 		}
-		fmt.Fprintln(w, "nothing was changed, and the registry has not judged it")
+		for _, line := range would {
+			fmt.Fprintf(w, "would be recorded: %s\n", printable(line))
+		}
+		switch {
+		case !judged:
+			fmt.Fprintln(w, "nothing was changed, and the registry has not judged it")
+		case len(would) == 0:
+			fmt.Fprintln(w, "nothing would change: it is like that already")
+		default:
+			fmt.Fprintln(w, "nothing was changed")
+		}
 		writeCurl(w, sent)
 	}})
 }

@@ -272,12 +272,13 @@ func TestConfirm(t *testing.T) {
 	if ok, err := a.confirm(deletion{yes: true}, "fraud/7", []string{"x"}, do); !ok || err != nil || stderr.Len() > 0 || sent != 1 {
 		t.Errorf("--yes: got %v, %v, sent %d", ok, err, sent)
 	}
-	const plan = "- it goes\nthe same with curl:\n  curl --fail-with-body -X DELETE 'http://127.0.0.1:8080/api/v1/x?reason=it%27s+old'\n"
-	if ok, err := a.confirm(deletion{}, "fraud/7", []string{"it goes"}, do); ok || exitCode(err) != exitRefused || stderr.String() != plan || sent != 1 {
+	const plan, dry = "- it goes\n", "nothing was changed\n"
+	const line = "the same with curl:\n  curl --fail-with-body -X DELETE 'http://127.0.0.1:8080/api/v1/x?reason=it%27s+old'\n"
+	if ok, err := a.confirm(deletion{}, "fraud/7", []string{"it goes"}, do); ok || exitCode(err) != exitRefused || stderr.String() != plan+line || sent != 1 {
 		t.Errorf("no terminal: got %v, %v, %q, sent %d", ok, err, stderr, sent)
 	}
 	a.dryRun, a.rehearsal.on = true, true
-	if ok, err := a.confirm(deletion{yes: true}, "fraud/7", []string{"it goes"}, do); ok || err != nil || stdout.String() != plan || sent != 1 {
+	if ok, err := a.confirm(deletion{yes: true}, "fraud/7", []string{"it goes"}, do); ok || err != nil || stdout.String() != plan+dry+line || sent != 1 {
 		t.Errorf("--dry-run: got %v, %v, %q, sent %d", ok, err, stdout, sent)
 	}
 	if a.rehearsal.stopped {

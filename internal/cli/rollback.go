@@ -78,6 +78,10 @@ passes over one check. It needs nothing but the registry.`,
 					return err
 				}
 			}
+			barred := refusal(sent)
+			if barred != nil {
+				sent = nil
+			}
 			show := func(w io.Writer) {
 				a.rollbackPage(w, &plan)
 				writeCurl(w, sent)
@@ -90,12 +94,12 @@ passes over one check. It needs nothing but the registry.`,
 				if err := a.print(answer{value: out, names: []string{plan.To.ID}, human: show}); err != nil {
 					return err
 				}
-				return plan.Decision.Err(doing)
+				return cmp.Or(plan.Decision.Err(doing), barred)
 			}
 			if a.people() {
 				show(a.stderr)
 			}
-			if err := plan.Decision.Err(doing); err != nil {
+			if err := cmp.Or(plan.Decision.Err(doing), barred); err != nil {
 				return err
 			}
 			if !yes {

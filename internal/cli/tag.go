@@ -92,11 +92,7 @@ func (a *app) tagVersion(ctx context.Context, ref pedigree.Reference, e tagEdit)
 		})
 	}
 	if a.dryRun {
-		drafts, err := e.decide(&v)
-		if err != nil {
-			return err
-		}
-		return a.printPlan(name, drafts, func() error { return a.each(steps...) })
+		return a.printPlan(ctx, name, nil, func() error { return a.each(steps...) })
 	}
 	if err := a.each(steps...); err != nil {
 		return err
@@ -107,27 +103,4 @@ func (a *app) tagVersion(ctx context.Context, ref pedigree.Reference, e tagEdit)
 			page{w}.text("description", v.Description)
 		}
 	}})
-}
-
-// decide is the plan of an edit of a version.
-func (e *tagEdit) decide(v *pedigree.Version) ([]pedigree.Draft, error) {
-	out, err := v.Tag(e.tags)
-	if err != nil {
-		return nil, err
-	}
-	if e.description != nil {
-		drafts, err := v.Describe(*e.description)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, drafts...)
-	}
-	for _, key := range e.remove {
-		drafts, err := v.Untag(key)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, drafts...)
-	}
-	return out, nil
 }

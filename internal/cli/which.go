@@ -216,6 +216,8 @@ func (a *app) statusOfAll(ctx context.Context) error {
 			back, checked = r.Version, stamp(r.CheckedAt)
 		case r != nil:
 			back, checked = "NOT READY", stamp(r.CheckedAt)
+		case s.Protected && s.Current == nil:
+			back = "nothing to go back from"
 		case s.Protected:
 			back = "not checked yet"
 		}

@@ -16,6 +16,7 @@ package httpapi
 
 import (
 	_ "embed"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -116,6 +117,19 @@ func (a *API) serve(route Route) http.Handler {
 		if c.principal, err = httpx.Identify(caller, r, c.body); err != nil {
 			return err
 		}
-		return route.handle(c)
+		if route.Judged {
+			if c.principal.DryRun, err = c.flag(judgedParam.Name); err != nil {
+				return err
+			}
+			if c.principal.DryRun { // asks again every time
+				c.principal.IdempotencyKey, c.principal.Fingerprint = "", ""
+			}
+		}
+		err = route.handle(c)
+		var rehearsed *pedigree.Rehearsed
+		if errors.As(err, &rehearsed) {
+			return httpx.WriteJSON(w, http.StatusOK, rehearsed)
+		}
+		return err
 	})
 }

@@ -42,6 +42,8 @@ func (c *call) parseQuery(allowed map[string]bool) error {
 	for name, values := range c.query {
 		many, ok := allowed[name]
 		switch {
+		case !ok && name == judgedParam.Name && c.route.Changes:
+			return pedigree.Errorf(pedigree.CodeUnsupported, "what this would change can't be told without doing it").WithFix("leave %s out", name)
 		case !ok:
 			e := invalid("there is no query parameter %q here", strings.ToValidUTF8(name, "�"))
 			names := make([]string, 0, len(allowed))

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/pedigree-ml/pedigree"
 	"github.com/pedigree-ml/pedigree/internal/httpx"
@@ -34,6 +35,9 @@ type Route struct {
 	Match, Tagged bool
 	// Changes says that the operation changes the registry: it takes an Idempotency-Key.
 	Changes bool
+	// Judged says that with dry_run=true the operation is decided and not done: the answer is a
+	// [pedigree.Rehearsed], or the refusal.
+	Judged bool
 	// Public says that it is answered whoever asks: it shows nothing of the registry.
 	Public bool
 	// RequestExample and ResponseExample are shown in the document.
@@ -71,6 +75,7 @@ var (
 	forceParam  = Param{Name: "force", Type: "boolean", Doc: "Also while aliases are in use; they go with it."}
 	noteParam   = Param{Name: "note", Type: "string", Doc: "What to say about it; it is kept in the log."}
 
+	judgedParam = Param{Name: "dry_run", Type: "boolean", Doc: "Decide, by rights, rules and gates, and change nothing: the answer is {\"dry_run\": true, \"changes\": [{type, subject, payload}]}, or the refusal."}
 	dryRunParam = Param{Name: "dry_run", Type: "boolean", Doc: "Check only, and change nothing."}
 	fromParam   = Param{Name: "from", Type: "string", Doc: "The beginning: RFC 3339 or an age (-2h, -7d).", Example: "-7d"}
 	toParam     = Param{Name: "to", Type: "string", Doc: "The end; without it, now."}
@@ -101,29 +106,29 @@ const (
 
 // Routes is the table of all operations.
 func (a *API) Routes() []Route {
-	return append([]Route{
+	routes := append([]Route{
 		{Method: get, Pattern: "/projects", ID: "listProjects", Tag: "projects", Summary: "List the projects by name.", Query: listParams, Response: pedigree.List[pedigree.Project]{}, handle: a.listProjects},
-		{Method: post, Pattern: "/projects", ID: "createProject", Tag: "projects", Summary: "Make a project.", Request: NewProject{}, Response: pedigree.Project{}, Status: created, Changes: true, RequestExample: exampleProject, handle: a.createProject},
+		{Method: post, Pattern: "/projects", ID: "createProject", Tag: "projects", Summary: "Make a project.", Request: NewProject{}, Response: pedigree.Project{}, Status: created, Changes: true, Judged: true, RequestExample: exampleProject, handle: a.createProject},
 		{Method: get, Pattern: "/projects/{project}", ID: "getProject", Tag: "projects", Summary: "Read a project.", Query: asOfParams, Response: pedigree.Project{}, handle: a.getProject},
 
 		{Method: get, Pattern: "/projects/{project}/models", ID: "listModels", Tag: "models", Summary: "List the models of a project by name.", Query: listParams, Response: pedigree.List[pedigree.Model]{}, handle: a.listModels},
-		{Method: post, Pattern: "/projects/{project}/models", ID: "createModel", Tag: "models", Summary: "Make a model.", Request: NewModel{}, Response: pedigree.Model{}, Status: created, Changes: true, Tagged: true, RequestExample: exampleModel, handle: a.createModel},
+		{Method: post, Pattern: "/projects/{project}/models", ID: "createModel", Tag: "models", Summary: "Make a model.", Request: NewModel{}, Response: pedigree.Model{}, Status: created, Changes: true, Judged: true, Tagged: true, RequestExample: exampleModel, handle: a.createModel},
 		{Method: get, Pattern: model, ID: "getModel", Tag: "models", Summary: "Read a model.", Query: asOfParams, Response: pedigree.Model{}, Tagged: true, handle: a.getModel},
-		{Method: patch, Pattern: model, ID: "editModel", Tag: "models", Summary: "Change what is said of a model, and set tags.", Request: pedigree.ModelEdit{}, Response: pedigree.Model{}, Changes: true, Match: true, Tagged: true, RequestExample: exampleModelEdit, handle: a.editModel},
-		{Method: remove, Pattern: model, ID: "deleteModel", Tag: "models", Summary: "Hide a model and free its name. Its history and its bytes stay.", Query: []Param{reasonParam, forceParam}, Status: noContent, Changes: true, Match: true, handle: a.deleteModel},
-		{Method: post, Pattern: model + "/rename", ID: "renameModel", Tag: "models", Summary: "Give a model another name within its project.", Request: Rename{}, Response: pedigree.Model{}, Changes: true, Match: true, Tagged: true, RequestExample: Rename{To: "fraud-eu"}, handle: a.renameModel},
-		{Method: remove, Pattern: model + "/tags/{key...}", ID: "untagModel", Tag: "models", Summary: "Remove a tag of a model.", Response: pedigree.Model{}, Changes: true, Tagged: true, handle: a.untagModel},
+		{Method: patch, Pattern: model, ID: "editModel", Tag: "models", Summary: "Change what is said of a model, and set tags.", Request: pedigree.ModelEdit{}, Response: pedigree.Model{}, Changes: true, Judged: true, Match: true, Tagged: true, RequestExample: exampleModelEdit, handle: a.editModel},
+		{Method: remove, Pattern: model, ID: "deleteModel", Tag: "models", Summary: "Hide a model and free its name. Its history and its bytes stay.", Query: []Param{reasonParam, forceParam}, Status: noContent, Changes: true, Judged: true, Match: true, handle: a.deleteModel},
+		{Method: post, Pattern: model + "/rename", ID: "renameModel", Tag: "models", Summary: "Give a model another name within its project.", Request: Rename{}, Response: pedigree.Model{}, Changes: true, Judged: true, Match: true, Tagged: true, RequestExample: Rename{To: "fraud-eu"}, handle: a.renameModel},
+		{Method: remove, Pattern: model + "/tags/{key...}", ID: "untagModel", Tag: "models", Summary: "Remove a tag of a model.", Response: pedigree.Model{}, Changes: true, Judged: true, Tagged: true, handle: a.untagModel},
 		{Method: get, Pattern: model + "/history", ID: "listAliasMoves", Tag: "aliases", Summary: "List every interval of every alias of a model, newest first.", Query: listParams, Response: pedigree.List[pedigree.AliasMove]{}, handle: a.aliasHistory},
 
 		{Method: get, Pattern: model + "/versions", ID: "listVersions", Tag: "versions", Summary: "List the versions of a model, newest first, or those that a filter chooses.", Query: searchParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.listVersions},
 		{Method: post, Pattern: model + "/versions", ID: "registerVersion", Tag: "versions", Summary: "Register the next version of a model. The bytes that its record names must have been uploaded.", Request: pedigree.Registration{}, Response: pedigree.Registered{}, Status: created, Changes: true, RequestExample: exampleRegistration, handle: a.registerVersion},
 		{Method: get, Pattern: version, ID: "getVersion", Tag: "versions", Summary: "Read a version: its record with all amendments, and what is said of it.", Query: asOfParams, Response: pedigree.Version{}, Tagged: true, handle: a.getVersion},
-		{Method: patch, Pattern: version, ID: "editVersion", Tag: "versions", Summary: "Change the description of a version, and set tags.", Request: pedigree.VersionEdit{}, Response: pedigree.Version{}, Changes: true, Match: true, Tagged: true, RequestExample: exampleVersionEdit, handle: a.editVersion},
-		{Method: remove, Pattern: version, ID: "deleteVersion", Tag: "versions", Summary: "Take a version out of every list. Its history stays.", Query: []Param{reasonParam, forceParam}, Status: noContent, Changes: true, Match: true, handle: a.deleteVersion},
-		{Method: post, Pattern: version + "/amendments", ID: "amendVersion", Tag: "versions", Summary: "Change the record of a version. Both the old and the new stay readable.", Request: pedigree.Amend{}, Response: pedigree.Version{}, Changes: true, Match: true, Tagged: true, RequestExample: exampleAmend, handle: a.amendVersion},
-		{Method: post, Pattern: version + "/archive", ID: "archiveVersion", Tag: "versions", Summary: "Hide a version from lists.", Request: Reason{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, RequestExample: Reason{Reason: "superseded"}, handle: a.archiveVersion},
-		{Method: post, Pattern: version + "/restore", ID: "restoreVersion", Tag: "versions", Summary: "Show an archived version again.", Request: Reason{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.restoreVersion},
-		{Method: remove, Pattern: version + "/tags/{key...}", ID: "untagVersion", Tag: "versions", Summary: "Remove a tag of a version.", Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.untagVersion},
+		{Method: patch, Pattern: version, ID: "editVersion", Tag: "versions", Summary: "Change the description of a version, and set tags.", Request: pedigree.VersionEdit{}, Response: pedigree.Version{}, Changes: true, Judged: true, Match: true, Tagged: true, RequestExample: exampleVersionEdit, handle: a.editVersion},
+		{Method: remove, Pattern: version, ID: "deleteVersion", Tag: "versions", Summary: "Take a version out of every list. Its history stays.", Query: []Param{reasonParam, forceParam}, Status: noContent, Changes: true, Judged: true, Match: true, handle: a.deleteVersion},
+		{Method: post, Pattern: version + "/amendments", ID: "amendVersion", Tag: "versions", Summary: "Change the record of a version. Both the old and the new stay readable.", Request: pedigree.Amend{}, Response: pedigree.Version{}, Changes: true, Judged: true, Match: true, Tagged: true, RequestExample: exampleAmend, handle: a.amendVersion},
+		{Method: post, Pattern: version + "/archive", ID: "archiveVersion", Tag: "versions", Summary: "Hide a version from lists.", Request: Reason{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Judged: true, Tagged: true, RequestExample: Reason{Reason: "superseded"}, handle: a.archiveVersion},
+		{Method: post, Pattern: version + "/restore", ID: "restoreVersion", Tag: "versions", Summary: "Show an archived version again.", Request: Reason{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Judged: true, Tagged: true, handle: a.restoreVersion},
+		{Method: remove, Pattern: version + "/tags/{key...}", ID: "untagVersion", Tag: "versions", Summary: "Remove a tag of a version.", Response: pedigree.Version{}, Changes: true, Judged: true, Tagged: true, handle: a.untagVersion},
 		{Method: get, Pattern: version + "/resolve", ID: "resolveVersion", Tag: "versions", Summary: "Find the version that is meant, and the digest of its artifact: the cheapest question.", Query: asOfParams, Response: pedigree.Resolved{}, ResponseExample: exampleResolved, handle: a.resolveVersion},
 		{Method: get, Pattern: version + "/lineage", ID: "getLineage", Tag: "versions", Summary: "Read the graph of what a version was made from, and of what was made from it.", Query: []Param{
 			{Name: "direction", Type: "string", Doc: "up (what it was made from), down (what was made from it) or both.", Example: "up"},
@@ -140,8 +145,8 @@ func (a *API) Routes() []Route {
 		{Method: put, Pattern: "/projects/{project}/blobs/{digest}", ID: "putBlob", Tag: "artifacts", Summary: "Upload bytes under their digest. They are durable and checked when the answer comes.", Consumes: octets, Status: created, handle: a.putBlob},
 
 		{Method: get, Pattern: model + "/aliases", ID: "listAliases", Tag: "aliases", Summary: "List what the aliases of a model name.", Query: asOfParams, Response: pedigree.List[pedigree.AliasMove]{}, handle: a.listAliases},
-		{Method: put, Pattern: model + "/aliases/{alias}", ID: "setAlias", Tag: "aliases", Summary: "Point an alias to a version.", Request: AliasPointer{}, Response: pedigree.AliasMove{}, Changes: true, RequestExample: exampleTarget, handle: a.setAlias},
-		{Method: remove, Pattern: model + "/aliases/{alias}", ID: "removeAlias", Tag: "aliases", Summary: "Make an alias name nothing.", Query: []Param{{Name: "if_current", Type: "integer", Doc: "The version that it must name now."}, noteParam}, Status: noContent, Changes: true, handle: a.removeAlias},
+		{Method: put, Pattern: model + "/aliases/{alias}", ID: "setAlias", Tag: "aliases", Summary: "Point an alias to a version.", Request: AliasPointer{}, Response: pedigree.AliasMove{}, Changes: true, Judged: true, RequestExample: exampleTarget, handle: a.setAlias},
+		{Method: remove, Pattern: model + "/aliases/{alias}", ID: "removeAlias", Tag: "aliases", Summary: "Make an alias name nothing.", Query: []Param{{Name: "if_current", Type: "integer", Doc: "The version that it must name now."}, noteParam}, Status: noContent, Changes: true, Judged: true, handle: a.removeAlias},
 		{Method: get, Pattern: model + "/aliases/{alias}/history", ID: "getAliasHistory", Tag: "aliases", Summary: "List every interval of an alias, newest first.", Query: listParams, Response: pedigree.List[pedigree.AliasMove]{}, handle: a.aliasHistory},
 
 		{Method: get, Pattern: "/search", ID: "searchAll", Tag: "search", Summary: "List the versions of all projects that a filter chooses.", Query: searchParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.search},
@@ -149,40 +154,40 @@ func (a *API) Routes() []Route {
 
 		{Method: get, Pattern: "/projects/{project}/policy", ID: "getPolicy", Tag: "policies", Summary: "Read the policy of a project.", Query: asOfParams, Response: pedigree.Policy{}, handle: a.getPolicy},
 		{Method: put, Pattern: "/projects/{project}/policy", ID: "applyPolicy", Tag: "policies", Summary: "Make a policy that of a project. Applying it again changes nothing.", Query: []Param{dryRunParam}, Request: pedigree.Policy{}, Response: AppliedPolicy{}, Changes: true, RequestExample: examplePolicy, handle: a.applyPolicy},
-		{Method: remove, Pattern: "/projects/{project}/policy", ID: "removePolicy", Tag: "policies", Summary: "Take the policy of a project away.", Query: []Param{reasonParam}, Status: noContent, Changes: true, handle: a.removePolicy},
+		{Method: remove, Pattern: "/projects/{project}/policy", ID: "removePolicy", Tag: "policies", Summary: "Take the policy of a project away.", Query: []Param{reasonParam}, Status: noContent, Changes: true, Judged: true, handle: a.removePolicy},
 		{Method: get, Pattern: "/policy", ID: "getInstancePolicy", Tag: "policies", Summary: "Read the policy of the instance: the floor of every project's.", Query: asOfParams, Response: pedigree.Policy{}, handle: a.getPolicy},
 		{Method: put, Pattern: "/policy", ID: "applyInstancePolicy", Tag: "policies", Summary: "Make a policy that of the instance.", Query: []Param{dryRunParam}, Request: pedigree.Policy{}, Response: AppliedPolicy{}, Changes: true, handle: a.applyPolicy},
-		{Method: remove, Pattern: "/policy", ID: "removeInstancePolicy", Tag: "policies", Summary: "Take the policy of the instance away.", Query: []Param{reasonParam}, Status: noContent, Changes: true, handle: a.removePolicy},
+		{Method: remove, Pattern: "/policy", ID: "removeInstancePolicy", Tag: "policies", Summary: "Take the policy of the instance away.", Query: []Param{reasonParam}, Status: noContent, Changes: true, Judged: true, handle: a.removePolicy},
 		{Method: post, Pattern: version + "/decision", ID: "tryPolicy", Tag: "policies", Summary: "Say what the policies make of deploying a version, without doing it: every check with the values that it saw and the command that mends it.", Query: asOfParams, Request: Trial{}, Response: pedigree.Decision{}, RequestExample: Trial{}, handle: a.tryPolicy},
 
 		{Method: get, Pattern: "/approvals", ID: "listAllApprovals", Tag: "approvals", Summary: "List the versions of all projects whose approval is asked for, the newest request first.", Query: listParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.listApprovals},
 		{Method: get, Pattern: "/projects/{project}/approvals", ID: "listApprovals", Tag: "approvals", Summary: "List the versions of a project whose approval is asked for, the newest request first.", Query: listParams, Response: pedigree.List[pedigree.Summary]{}, handle: a.listApprovals},
 		{Method: get, Pattern: "/approvals/conditions", ID: "listAllConditions", Tag: "approvals", Summary: "List the conditions of approvals that are not met, in all projects, those of the newest approval first.", Query: conditionParams, Response: pedigree.List[pedigree.OpenCondition]{}, handle: a.listConditions},
 		{Method: get, Pattern: "/projects/{project}/approvals/conditions", ID: "listConditions", Tag: "approvals", Summary: "List the conditions of approvals that are not met, in a project, those of the newest approval first.", Query: conditionParams, Response: pedigree.List[pedigree.OpenCondition]{}, handle: a.listConditions},
-		{Method: post, Pattern: version + "/approval/request", ID: "requestApproval", Tag: "approvals", Summary: "Ask for the approval of a version. A new round begins.", Request: Note{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, RequestExample: Note{Note: "for the November release"}, handle: a.requestApproval},
-		{Method: post, Pattern: version + "/approval/approve", ID: "approveVersion", Tag: "approvals", Summary: "Approve a version as it is.", Request: pedigree.Review{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.approveVersion},
-		{Method: post, Pattern: version + "/approval/reject", ID: "rejectVersion", Tag: "approvals", Summary: "Reject a version as it is.", Request: pedigree.Review{}, Response: pedigree.Version{}, Changes: true, Tagged: true, RequestExample: pedigree.Review{Comment: "the test set leaks"}, handle: a.rejectVersion},
-		{Method: post, Pattern: version + "/approval/revoke", ID: "revokeApproval", Tag: "approvals", Summary: "Take back what was approved.", Request: Comment{}, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.revokeApproval},
-		{Method: post, Pattern: version + "/approval/conditions/{condition}/met", ID: "meetCondition", Tag: "approvals", Summary: "Report that a condition of the approval is met.", Request: Comment{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Tagged: true, handle: a.meetCondition},
-		{Method: post, Pattern: version + "/withdraw", ID: "withdrawVersion", Tag: "approvals", Summary: "Bar a version everywhere, and list where it still runs. Restoring it undoes this.", Request: NewWithdrawal{}, Response: pedigree.Withdrawn{}, Changes: true, RequestExample: NewWithdrawal{Reason: "trained on data that must not be used"}, handle: a.withdrawVersion},
+		{Method: post, Pattern: version + "/approval/request", ID: "requestApproval", Tag: "approvals", Summary: "Ask for the approval of a version. A new round begins.", Request: Note{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Judged: true, Tagged: true, RequestExample: Note{Note: "for the November release"}, handle: a.requestApproval},
+		{Method: post, Pattern: version + "/approval/approve", ID: "approveVersion", Tag: "approvals", Summary: "Approve a version as it is.", Request: pedigree.Review{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Judged: true, Tagged: true, handle: a.approveVersion},
+		{Method: post, Pattern: version + "/approval/reject", ID: "rejectVersion", Tag: "approvals", Summary: "Reject a version as it is.", Request: pedigree.Review{}, Response: pedigree.Version{}, Changes: true, Judged: true, Tagged: true, RequestExample: pedigree.Review{Comment: "the test set leaks"}, handle: a.rejectVersion},
+		{Method: post, Pattern: version + "/approval/revoke", ID: "revokeApproval", Tag: "approvals", Summary: "Take back what was approved.", Request: Comment{}, Response: pedigree.Version{}, Changes: true, Judged: true, Tagged: true, handle: a.revokeApproval},
+		{Method: post, Pattern: version + "/approval/conditions/{condition}/met", ID: "meetCondition", Tag: "approvals", Summary: "Report that a condition of the approval is met.", Request: Comment{}, OptionalBody: true, Response: pedigree.Version{}, Changes: true, Judged: true, Tagged: true, handle: a.meetCondition},
+		{Method: post, Pattern: version + "/withdraw", ID: "withdrawVersion", Tag: "approvals", Summary: "Bar a version everywhere, and list where it still runs. Restoring it undoes this.", Request: NewWithdrawal{}, Response: pedigree.Withdrawn{}, Changes: true, Judged: true, RequestExample: NewWithdrawal{Reason: "trained on data that must not be used"}, handle: a.withdrawVersion},
 
 		{Method: get, Pattern: "/projects/{project}/targets", ID: "listTargets", Tag: "targets", Summary: "List the targets of a project by name, with what stands there and what was seen.", Query: listParams, Response: pedigree.List[pedigree.TargetStatus]{}, handle: a.listTargets},
-		{Method: post, Pattern: "/projects/{project}/targets", ID: "createTarget", Tag: "targets", Summary: "Make a target: a place that serves or runs models.", Request: NewTarget{}, Response: pedigree.Target{}, Status: created, Changes: true, Tagged: true, RequestExample: exampleNewTarget, handle: a.createTarget},
+		{Method: post, Pattern: "/projects/{project}/targets", ID: "createTarget", Tag: "targets", Summary: "Make a target: a place that serves or runs models.", Request: NewTarget{}, Response: pedigree.Target{}, Status: created, Changes: true, Judged: true, Tagged: true, RequestExample: exampleNewTarget, handle: a.createTarget},
 		{Method: get, Pattern: target, ID: "getTarget", Tag: "targets", Summary: "Read a target.", Query: asOfParams, Response: pedigree.Target{}, Tagged: true, handle: a.getTarget},
-		{Method: patch, Pattern: target, ID: "editTarget", Tag: "targets", Summary: "Change what is said of a target: fields that are left out stay, null takes one away.", Request: pedigree.TargetSpec{}, Response: pedigree.Target{}, Changes: true, Match: true, Tagged: true, RequestExample: pedigree.TargetSpec{Owner: "team:risk"}, handle: a.editTarget},
-		{Method: remove, Pattern: target, ID: "deleteTarget", Tag: "targets", Summary: "Take a target away. Its history stays.", Query: []Param{reasonParam}, Status: noContent, Changes: true, handle: a.deleteTarget},
+		{Method: patch, Pattern: target, ID: "editTarget", Tag: "targets", Summary: "Change what is said of a target: fields that are left out stay, null takes one away.", Request: pedigree.TargetSpec{}, Response: pedigree.Target{}, Changes: true, Judged: true, Match: true, Tagged: true, RequestExample: pedigree.TargetSpec{Owner: "team:risk"}, handle: a.editTarget},
+		{Method: remove, Pattern: target, ID: "deleteTarget", Tag: "targets", Summary: "Take a target away. Its history stays.", Query: []Param{reasonParam}, Status: noContent, Changes: true, Judged: true, handle: a.deleteTarget},
 		{Method: get, Pattern: target + "/status", ID: "getTargetStatus", Tag: "targets", Summary: "Compare what is desired at a target with what its instances run.", Query: asOfParams, Response: pedigree.TargetStatus{}, handle: a.getTargetStatus},
 		{Method: post, Pattern: target + "/observations", ID: "observe", Tag: "targets", Summary: "Say what an instance runs. The answer says what it should run.", Request: pedigree.Observation{}, Response: pedigree.TargetStatus{}, Changes: true, RequestExample: exampleObservation, handle: a.observe},
 
 		{Method: get, Pattern: target + "/deployments", ID: "listTimeline", Tag: "deployments", Summary: "List the deployments of a target, newest first.", Query: listParams, Response: pedigree.List[pedigree.Deployment]{}, handle: a.listTimeline},
-		{Method: post, Pattern: target + "/deployments", ID: "deploy", Tag: "deployments", Summary: "Deploy a version at a target, through the gates of its policies. It records what is meant to run; sync, a webhook or the platform's own tool acts.", Request: NewDeployment{}, Response: pedigree.Deployment{}, Status: created, Changes: true, RequestExample: exampleDeployment, handle: a.deploy},
+		{Method: post, Pattern: target + "/deployments", ID: "deploy", Tag: "deployments", Summary: "Deploy a version at a target, through the gates of its policies. It records what is meant to run; sync, a webhook or the platform's own tool acts.", Request: NewDeployment{}, Response: pedigree.Deployment{}, Status: created, Changes: true, Judged: true, RequestExample: exampleDeployment, handle: a.deploy},
 		{Method: post, Pattern: target + "/rollback/plan", ID: "planRollback", Tag: "deployments", Summary: "Say what a rollback would do, and what speaks against it.", Request: pedigree.Rollback{}, OptionalBody: true, Response: pedigree.RollbackPlan{}, handle: a.planRollback},
-		{Method: post, Pattern: target + "/rollback", ID: "rollback", Tag: "deployments", Summary: "Go back to an earlier deployment.", Request: pedigree.Rollback{}, OptionalBody: true, Response: pedigree.Deployment{}, Status: created, Changes: true, handle: a.rollback},
+		{Method: post, Pattern: target + "/rollback", ID: "rollback", Tag: "deployments", Summary: "Go back to an earlier deployment.", Request: pedigree.Rollback{}, OptionalBody: true, Response: pedigree.Deployment{}, Status: created, Changes: true, Judged: true, handle: a.rollback},
 		{Method: get, Pattern: "/projects/{project}/deployments", ID: "listDeployments", Tag: "deployments", Summary: "List the deployments of a project, newest first.", Query: listParams, Response: pedigree.List[pedigree.Deployment]{}, handle: a.listDeployments},
 		{Method: get, Pattern: "/deployments/{deployment}", ID: "getDeployment", Tag: "deployments", Summary: "Read a deployment.", Query: asOfParams, Response: pedigree.Deployment{}, handle: a.getDeployment},
-		{Method: post, Pattern: "/deployments/{deployment}/report", ID: "reportDeployment", Tag: "deployments", Summary: "Say that a deployment that waits is active, or that it failed.", Request: pedigree.DeploymentReport{}, Response: pedigree.Deployment{}, Changes: true, handle: a.reportDeployment},
-		{Method: post, Pattern: "/deployments/{deployment}/end", ID: "endDeployment", Tag: "deployments", Summary: "Say that a deployment stands no more, with nothing in its place.", Request: Reason{}, OptionalBody: true, Response: pedigree.Deployment{}, Changes: true, handle: a.endDeployment},
-		{Method: post, Pattern: "/deployments/{deployment}/mark", ID: "markDeployment", Tag: "deployments", Summary: "Say whether a deployment is bad: no rollback goes to it by itself.", Request: Mark{}, Response: pedigree.Deployment{}, Changes: true, handle: a.markDeployment},
+		{Method: post, Pattern: "/deployments/{deployment}/report", ID: "reportDeployment", Tag: "deployments", Summary: "Say that a deployment that waits is active, or that it failed.", Request: pedigree.DeploymentReport{}, Response: pedigree.Deployment{}, Changes: true, Judged: true, handle: a.reportDeployment},
+		{Method: post, Pattern: "/deployments/{deployment}/end", ID: "endDeployment", Tag: "deployments", Summary: "Say that a deployment stands no more, with nothing in its place.", Request: Reason{}, OptionalBody: true, Response: pedigree.Deployment{}, Changes: true, Judged: true, handle: a.endDeployment},
+		{Method: post, Pattern: "/deployments/{deployment}/mark", ID: "markDeployment", Tag: "deployments", Summary: "Say whether a deployment is bad: no rollback goes to it by itself.", Request: Mark{}, Response: pedigree.Deployment{}, Changes: true, Judged: true, handle: a.markDeployment},
 		{Method: get, Pattern: version + "/deployments", ID: "listVersionDeployments", Tag: "deployments", Summary: "List where a version stands.", Query: asOfParams, Response: pedigree.List[pedigree.Deployment]{}, handle: a.listRuns},
 		{Method: get, Pattern: model + "/deployments", ID: "listModelDeployments", Tag: "deployments", Summary: "List where the versions of a model stand.", Query: asOfParams, Response: pedigree.List[pedigree.Deployment]{}, handle: a.listRuns},
 		{Method: get, Pattern: "/projects/{project}/which", ID: "which", Tag: "deployments", Summary: "Find the version and the deployment behind a target, a deployment's id, a model, a digest, an image, an instance or a dashboard.", Query: []Param{{Name: "what", Type: "string", Doc: "What is known.", Example: "prod/fraud-api"}, asOfParam}, Response: pedigree.List[pedigree.Finding]{}, handle: a.which},
@@ -226,6 +231,12 @@ func (a *API) Routes() []Route {
 		{Method: get, Pattern: "/openapi.json", ID: "getDocument", Tag: "about", Summary: "Read this document.", Response: map[string]any{}, Public: true, handle: serveDocument},
 		{Method: get, Pattern: "/schemas/prediction/v1", ID: "getPredictionSchema", Tag: "about", Summary: "Read the JSON Schema of a logged prediction, which never changes.", Produces: []string{schemaJSON}, Public: true, handle: servePredictionSchema},
 	}, append(a.accessRoutes(), a.webhookRoutes()...)...)
+	for i := range routes {
+		if r := &routes[i]; r.Judged {
+			r.Query = append(slices.Clone(r.Query), judgedParam)
+		}
+	}
+	return routes
 }
 
 var sizeParam = Param{Name: "size", Type: "integer", Doc: "The size of the tree in events; 0 or nothing stands for the whole log."}

@@ -136,7 +136,8 @@ type decision struct {
 
 // decide runs f in a read transaction and appends what it decided, again and again
 // while somebody else was faster. It returns nil where nothing was to be changed, and
-// the events of the first call where the caller's idempotency key was seen before.
+// the events of the first call where the caller's idempotency key was seen before. A dry run
+// ends with [pedigree.Rehearsed] in place of the append.
 func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx *sqlstore.Tx) (decision, error)) (*sqlstore.Appended, error) {
 	turn := turn{of: &r.turns}
 	defer turn.leave()
@@ -162,6 +163,9 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 		if err != nil || replayed != nil {
 			return replayed, err
 		}
+		if p.DryRun {
+			return nil, pedigree.Rehearse(a.Drafts)
+		}
 		if len(a.Drafts) == 0 {
 			return nil, nil
 		}
@@ -178,7 +182,7 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 // caller makes again and again reads nothing then. What the store remembers may be out of
 // date, which the append finds out, or a refusal hides: then it is decided anew.
 func (r *Registrar) recall(ctx context.Context, p pedigree.Principal, f func(tx *sqlstore.Tx) (decision, error)) (*sqlstore.Appended, error) {
-	if tx := r.store.Recall(); tx != nil && p.IdempotencyKey == "" {
+	if tx := r.store.Recall(); tx != nil && p.IdempotencyKey == "" && !p.DryRun {
 		if d, err := f(tx); err == nil && len(d.drafts) > 0 {
 			appended, err := r.store.Append(ctx, sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs, Own: d.own})
 			if !errors.As(err, new(*sqlstore.Moved)) {
