@@ -53,7 +53,7 @@ func sentence(t pedigree.EventType, subject string, payload map[string]json.RawM
 	case pedigree.VersionAmended:
 		var fields []string
 		for _, name := range sortedKeys(payload) {
-			if name != "reason" {
+			if name != "reason" && name != "stales_approval" { // what is amended, and nothing about it
 				fields = append(fields, name)
 			}
 		}

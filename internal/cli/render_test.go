@@ -127,7 +127,7 @@ func TestSentence(t *testing.T) {
 		{pedigree.VersionUntagged, "fraud/7", `{"key":"team"}`, "fraud/7 lost the tag team"},
 		{pedigree.VersionRegistered, "fraud/7", `{"artifact":` + artifact + `,"metrics":[{"name":"auc","value":0.9,"dataset":"test"}]}`, "fraud/7 was registered: 9f86d081884c, 1 file, 1.2 kB, auc@test 0.9"},
 		{pedigree.VersionRegistered, "fraud/7", `{"artifact":{"kind":"none"}}`, "fraud/7 was registered"},
-		{pedigree.VersionAmended, "fraud/7", `{"metrics":[],"owner":"ann","reason":"wrong split"}`, "fraud/7 was amended: metrics, owner (wrong split)"},
+		{pedigree.VersionAmended, "fraud/7", `{"metrics":[],"owner":"ann","reason":"wrong split","stales_approval":true}`, "fraud/7 was amended: metrics, owner (wrong split)"},
 		{pedigree.VersionEdited, "fraud/7", `{"description":"good"}`, "fraud/7 was described: good"},
 		{pedigree.VersionArchived, "fraud/7", `{}`, "fraud/7 was archived"},
 		{pedigree.VersionRestored, "fraud/7", `{}`, "fraud/7 was restored"},

@@ -209,6 +209,9 @@ func (a *app) statusOfAll(ctx context.Context) error {
 		}
 		if s.Pending != nil {
 			desired += " → " + a.deployed(s.Pending)
+			if s.Barred != "" {
+				desired += " (BARRED)"
+			}
 		}
 		back, checked := "", ""
 		switch r := s.Rollback; {

@@ -14,8 +14,8 @@ func (a *API) accessRoutes() []Route {
 	bindings := func(base, id, where string) []Route {
 		return []Route{
 			{Method: get, Pattern: base, ID: "list" + id + "s", Tag: "access", Summary: "List who has which role " + where + ".", Query: listParams, Response: pedigree.List[pedigree.Binding]{}, handle: a.listBindings},
-			{Method: post, Pattern: base, ID: "add" + id, Tag: "access", Summary: "Give an account, or a group (group:NAME), a role " + where + ".", Request: pedigree.NewBinding{}, Response: pedigree.Binding{}, Status: created, Changes: true, RequestExample: exampleBinding, handle: a.addBinding},
-			{Method: remove, Pattern: base + "/{role}/{member}", ID: "remove" + id, Tag: "access", Summary: "Take a role away " + where + ".", Status: noContent, Changes: true, handle: a.removeBinding},
+			{Method: post, Pattern: base, ID: "add" + id, Tag: "access", Summary: "Give an account, or a group (group:NAME), a role " + where + ".", Request: pedigree.NewBinding{}, Response: pedigree.Binding{}, Status: created, Changes: true, Judged: true, RequestExample: exampleBinding, handle: a.addBinding},
+			{Method: remove, Pattern: base + "/{role}/{member}", ID: "remove" + id, Tag: "access", Summary: "Take a role away " + where + ".", Status: noContent, Changes: true, Judged: true, handle: a.removeBinding},
 		}
 	}
 	routes := []Route{
@@ -29,11 +29,11 @@ func (a *API) accessRoutes() []Route {
 		{Method: post, Pattern: account + "/erase", ID: "eraseAccount", Tag: "access", Summary: "Erase the name, the addresses and the tokens of an account for good. What it did stays in the log under its id.", Response: pedigree.Account{}, Changes: true, handle: a.eraseAccount},
 
 		{Method: get, Pattern: "/groups", ID: "listGroups", Tag: "access", Summary: "List groups by name.", Query: []Param{limitParam, cursorParam}, Response: pedigree.List[pedigree.Group]{}, handle: a.listGroups},
-		{Method: post, Pattern: "/groups", ID: "createGroup", Tag: "access", Summary: "Make a group.", Request: NewGroup{}, Response: pedigree.Group{}, Status: created, Changes: true, RequestExample: NewGroup{Name: "risk"}, handle: a.createGroup},
+		{Method: post, Pattern: "/groups", ID: "createGroup", Tag: "access", Summary: "Make a group.", Request: NewGroup{}, Response: pedigree.Group{}, Status: created, Changes: true, Judged: true, RequestExample: NewGroup{Name: "risk"}, handle: a.createGroup},
 		{Method: get, Pattern: group, ID: "getGroup", Tag: "access", Summary: "Read a group with its members.", Response: pedigree.Group{}, handle: a.getGroup},
-		{Method: remove, Pattern: group, ID: "deleteGroup", Tag: "access", Summary: "End a group, and all that was granted to it.", Status: noContent, Changes: true, handle: a.deleteGroup},
-		{Method: put, Pattern: group + "/members/{account}", ID: "addMember", Tag: "access", Summary: "Put an account into a group.", Response: pedigree.Group{}, Changes: true, handle: a.addMember},
-		{Method: remove, Pattern: group + "/members/{account}", ID: "removeMember", Tag: "access", Summary: "Take an account out of a group.", Response: pedigree.Group{}, Changes: true, handle: a.removeMember},
+		{Method: remove, Pattern: group, ID: "deleteGroup", Tag: "access", Summary: "End a group, and all that was granted to it.", Status: noContent, Changes: true, Judged: true, handle: a.deleteGroup},
+		{Method: put, Pattern: group + "/members/{account}", ID: "addMember", Tag: "access", Summary: "Put an account into a group.", Response: pedigree.Group{}, Changes: true, Judged: true, handle: a.addMember},
+		{Method: remove, Pattern: group + "/members/{account}", ID: "removeMember", Tag: "access", Summary: "Take an account out of a group.", Response: pedigree.Group{}, Changes: true, Judged: true, handle: a.removeMember},
 
 		{Method: get, Pattern: "/tokens", ID: "listTokens", Tag: "access", Summary: "List the tokens of the caller, or of an account, that were not revoked.", Query: []Param{
 			{Name: "account", Type: "string", Doc: "Whose: a name, an id, or * for everybody's. Without it: the caller's own."}, limitParam, cursorParam,

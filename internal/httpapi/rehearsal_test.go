@@ -23,18 +23,20 @@ func checkRehearsal(t *testing.T, r *registry) {
 	routes := httpapi.New(nil, httpapi.Options{}).Routes()
 	judged := map[string]bool{}
 	last := ""
-	size := func() int64 { return must(r.Checkpoint(t.Context()))(t).Size }
+	var headers []string // of a caller with a token
+	ask := r.Client
+	size := func() int64 { return must(ask.Checkpoint(t.Context()))(t).Size }
 	do := func(id, path, body string, status int) {
 		t.Helper()
 		i := slices.IndexFunc(routes, func(route httpapi.Route) bool { return route.ID == id })
 		judged[id] = true
 		path = strings.ReplaceAll(path, "DEP", last)
 		before := size()
-		asked := r.send(t, routes[i].Method, path+join(path)+"dry_run=true", body)
+		asked := r.send(t, routes[i].Method, path+join(path)+"dry_run=true", body, headers...)
 		if size() != before {
 			t.Fatalf("%s: a dry run has appended", id)
 		}
-		done := r.send(t, routes[i].Method, path, body)
+		done := r.send(t, routes[i].Method, path, body, headers...)
 		if done.status != status {
 			t.Errorf("%s: got %d %.300s, want %d", id, done.status, done.body, status)
 			return
@@ -53,7 +55,7 @@ func checkRehearsal(t *testing.T, r *registry) {
 		for _, c := range would.Changes {
 			types = append(types, c.Type)
 		}
-		list := must(r.Events(t.Context(), pedigree.EventQuery{After: before - 1, Limit: 100}))(t)
+		list := must(ask.Events(t.Context(), pedigree.EventQuery{After: before - 1, Limit: 100}))(t)
 		var got []pedigree.EventType
 		for i := range list.Items {
 			e := must(list.Items[i].Event())(t)
@@ -111,20 +113,35 @@ func checkRehearsal(t *testing.T, r *registry) {
 	do("deleteTarget", target, "", 204)
 	do("removePolicy", "/api/v1/projects/default/policy", "", 204)
 	do("removeInstancePolicy", "/api/v1/policy", "", 404)
-	for i := range routes {
-		if routes[i].Judged != judged[routes[i].ID] {
-			t.Errorf("%s: judged %v, tested %v", routes[i].ID, routes[i].Judged, judged[routes[i].ID])
-		}
-	}
-
-	// What can't be told is refused, and not done; rights are those of the change.
+	// What can't be told is refused, and not done.
 	if a := r.send(t, "POST", model+"/versions?dry_run=true", linked); a.status != 422 || !strings.Contains(string(a.body), "unsupported") {
 		t.Errorf("register: got %d %s", a.status, a.body)
 	}
 	if a := r.send(t, "POST", base+"?dry_run=perhaps", `{"name":"x"}`); a.status != 400 {
 		t.Errorf("perhaps: got %d %s", a.status, a.body)
 	}
-	r.mustEnable(t)
+	token := must(r.registrar.EnableAccounts(t.Context(), pedigree.Operator, pedigree.NewAccount{Name: "root"}))(t)
+	headers, ask = []string{"Authorization", "Bearer " + token.Text}, r.as(t, token.Text)
+	must(ask.CreateAccount(t.Context(), pedigree.NewAccount{Name: "ann"}))(t)
+	for _, id := range []string{"ProjectBinding", "Binding"} {
+		at := map[string]string{"ProjectBinding": "/api/v1/projects/default/bindings", "Binding": "/api/v1/bindings"}[id]
+		do("add"+id, at, `{"role":"viewer","member":"ann"}`, 201)
+		do("add"+id, at, `{"role":"viewer","member":"nobody"}`, 404)
+		do("remove"+id, at+"/viewer/ann", "", 204)
+	}
+	do("removeBinding", "/api/v1/bindings/admin/root", "", 422)
+	do("createGroup", "/api/v1/groups", `{"name":"risk"}`, 201)
+	do("createGroup", "/api/v1/groups", `{"name":"risk"}`, 409)
+	do("addMember", "/api/v1/groups/risk/members/ann", "", 200)
+	do("removeMember", "/api/v1/groups/risk/members/ann", "", 200)
+	do("deleteGroup", "/api/v1/groups/risk", "", 204)
+	for i := range routes {
+		if routes[i].Judged != judged[routes[i].ID] {
+			t.Errorf("%s: judged %v, tested %v", routes[i].ID, routes[i].Judged, judged[routes[i].ID])
+		}
+	}
+
+	// Rights are those of the change.
 	if a := r.send(t, "POST", base+"?dry_run=true", `{"name":"x"}`); a.status != 401 {
 		t.Errorf("a stranger: got %d %s", a.status, a.body)
 	}
