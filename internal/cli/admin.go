@@ -51,7 +51,7 @@ func (ad *admin) open(cmd *cobra.Command, f func(ctx context.Context, srv *serve
 	if strings.Contains(cfg.Database, "://") {
 		where = config.MaskURL(cfg.Database)
 	} else if _, err := os.Stat(cfg.Database); errors.Is(err, fs.ErrNotExist) {
-		return pedigree.Errorf(pedigree.CodeNotFound, "there is no registry in %s", cfg.Data).WithFix("name its folder with --data-dir")
+		return pedigree.Errorf(pedigree.CodeNotFound, "there is no registry in %s", cfg.Data).WithFix("name its folder with --data-dir; the first command that asks for something, as pedigree project ls, makes a new one")
 	}
 	ad.hint("registry: %s", where)
 	srv, err := server.Open(cmd.Context(), cfg, newLogger(ad.stderr, cfg))
