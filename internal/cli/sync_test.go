@@ -320,9 +320,10 @@ func TestSyncThroughAnOutage(t *testing.T) {
 	w.mustDeploy(t, 1)
 	dest := filepath.Join(t.TempDir(), "fraud")
 
-	// The service is a shell that counts its signals.
+	// The service is a shell that counts its signals. It could not trap HUP where the tests
+	// were started to ignore that.
 	dir := t.TempDir()
-	service := exec.Command("sh", "-c", `trap 'echo reloaded >> reloads' HUP; echo $$ > pid; while :; do sleep 0.05; done`)
+	service := exec.Command("sh", "-c", `trap 'echo reloaded >> reloads' USR1; echo $$ > pid; while :; do sleep 0.05; done`)
 	service.Dir = dir
 	if err := service.Start(); err != nil {
 		t.Fatal(err)
@@ -331,7 +332,7 @@ func TestSyncThroughAnOutage(t *testing.T) {
 	pid := filepath.Join(dir, "pid")
 	eventually(t, "the service runs", func() bool { text, err := os.ReadFile(pid); return err == nil && len(text) > 1 })
 
-	cmd := exec.Command("pedigree", "sync", "target:"+string(syncTarget), dest, "--instance", "pod-1", "--interval", "1m", "--watch", "--signal", "HUP", "--pid-file", pid)
+	cmd := exec.Command("pedigree", "sync", "target:"+string(syncTarget), dest, "--instance", "pod-1", "--interval", "1m", "--watch", "--signal", "USR1", "--pid-file", pid)
 	cmd.Env = append(os.Environ(), "HOME="+w.home, "PEDIGREE_URL="+url)
 	var said bytes.Buffer
 	cmd.Stderr = &said

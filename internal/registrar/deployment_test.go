@@ -583,7 +583,7 @@ func TestTiedFor(t *testing.T) {
 		}
 		report := func(d pedigree.Deployment, state pedigree.DeploymentState) {
 			t.Helper()
-			if _, err := r.ReportDeployment(ctx, me, d.ID, pedigree.DeploymentReport{State: state}); err != nil {
+			if _, err := r.ReportDeployment(ctx, me, d.ID, pedigree.DeploymentReport{State: state, Note: "as it went"}); err != nil {
 				t.Fatal(err)
 			}
 		}
