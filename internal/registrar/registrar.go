@@ -134,6 +134,11 @@ type decision struct {
 	own     []sqlstore.Own
 }
 
+// append is what p asks to be written, if all that tx has read still holds.
+func (d decision) append(tx *sqlstore.Tx, p pedigree.Principal) sqlstore.Append {
+	return sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs, Own: d.own}
+}
+
 // decide runs f in a read transaction and appends what it decided, again and again
 // while somebody else was faster. It returns nil where nothing was to be changed, and
 // the events of the first call where the caller's idempotency key was seen before. A dry run
@@ -157,7 +162,7 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 				}
 			}
 			d, err := f(tx)
-			a = sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs, Own: d.own}
+			a = d.append(tx, p)
 			return err
 		})
 		if err != nil || replayed != nil {
@@ -184,7 +189,7 @@ func (r *Registrar) decide(ctx context.Context, p pedigree.Principal, f func(tx 
 func (r *Registrar) recall(ctx context.Context, p pedigree.Principal, f func(tx *sqlstore.Tx) (decision, error)) (*sqlstore.Appended, error) {
 	if tx := r.store.Recall(); tx != nil && p.IdempotencyKey == "" && !p.DryRun {
 		if d, err := f(tx); err == nil && len(d.drafts) > 0 {
-			appended, err := r.store.Append(ctx, sqlstore.Append{Principal: p, Drafts: d.drafts, Checks: tx.Checks(), Project: d.project, Blobs: d.blobs, Own: d.own})
+			appended, err := r.store.Append(ctx, d.append(tx, p))
 			if !errors.As(err, new(*sqlstore.Moved)) {
 				return appended, err
 			}
